@@ -1,0 +1,1 @@
+//! Detector, translator, consistency checker, rewriter backends and the closed loop

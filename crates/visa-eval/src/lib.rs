@@ -1,0 +1,1 @@
+//! Evaluation suites: metrics with baselines, sample sizes and intervals

@@ -1,0 +1,1 @@
+//! Fused CPU kernels for small transformers, forward and backward, chosen at run time

@@ -1,0 +1,1 @@
+//! Encoder and decoder transformers on candle and fused kernels: loading, LoRA, KV cache, sampling, tokenizers, chat templates

@@ -1,0 +1,1 @@
+//! Training: data, objectives, optimiser, schedules, checkpoints, run log, one recipe per model

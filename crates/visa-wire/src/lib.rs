@@ -1,0 +1,1 @@
+//! Outside formats, parse and print only: OpenAI chat, PEFT adapters, datasets

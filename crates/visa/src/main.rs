@@ -1,0 +1,2 @@
+//! The `visa` binary: one file a subcommand.
+fn main() {}
