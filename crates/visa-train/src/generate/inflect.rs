@@ -1,0 +1,1 @@
+//! English inflection by rule, for the base-form verb phrases of the data files.
