@@ -1,1 +1,2 @@
 //! Encoder and decoder transformers on candle and fused kernels: loading, LoRA, KV cache, sampling, tokenizers, chat templates
+pub mod ops;

@@ -1,0 +1,110 @@
+//! The differentiable ops that every model here is made of.
+//!
+//! Each takes and returns candle tensors, keeps `f32` outside, and has a
+//! gradient for every float argument that tracks one. Models use these and no
+//! fused op of candle's, whose gradients silently stop. No op knows of a model,
+//! a parameter name or a value.
+
+pub mod composed;
+mod mask;
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use candle_core::{Result, Tensor};
+
+pub use mask::Mask;
+
+/// The numbers that matrix products multiply; sums are always `f32`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// Multiply as `f32`.
+    #[default]
+    F32,
+    /// Round both factors to `bf16`, where the processor has instructions for
+    /// it (AVX-512 BF16); elsewhere the same as [`Precision::F32`].
+    Bf16,
+}
+
+static PRECISION: AtomicU8 = AtomicU8::new(0);
+
+/// Sets the precision of matrix products for the whole process.
+pub fn set_precision(precision: Precision) {
+    PRECISION.store(u8::from(precision == Precision::Bf16), Ordering::Relaxed);
+}
+
+/// The precision set by [`set_precision`]; [`Precision::F32`] at first.
+pub fn precision() -> Precision {
+    match PRECISION.load(Ordering::Relaxed) {
+        0 => Precision::F32,
+        _ => Precision::Bf16,
+    }
+}
+
+/// `y = x · wᵀ + b` with `x [.., K]`, `w [N, K]`, `b [N]`: `[.., N]`.
+pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor> {
+    composed::linear(x, w, b)
+}
+
+/// `y = x / sqrt(mean(x²) + eps) · w` over the last dimension, `w [D]`.
+pub fn rms_norm(x: &Tensor, w: &Tensor, eps: f64) -> Result<Tensor> {
+    composed::rms_norm(x, w, eps)
+}
+
+/// `y = (x − mean) / sqrt(var + eps) · w + b` over the last dimension, `w, b [D]`.
+pub fn layer_norm(x: &Tensor, w: &Tensor, b: &Tensor, eps: f64) -> Result<Tensor> {
+    composed::layer_norm(x, w, b, eps)
+}
+
+/// `layer_norm(x + residual)` in one pass.
+pub fn add_layer_norm(
+    x: &Tensor,
+    residual: &Tensor,
+    w: &Tensor,
+    b: &Tensor,
+    eps: f64,
+) -> Result<Tensor> {
+    composed::add_layer_norm(x, residual, w, b, eps)
+}
+
+/// Rotary embedding of `x [B, S, H, D]` at `positions [B, S]` (`u32`), half-split
+/// as in Llama checkpoints: the pair is `(x[i], x[i + D/2])`.
+pub fn rope(x: &Tensor, positions: &Tensor, theta: f32) -> Result<Tensor> {
+    composed::rope(x, positions, theta)
+}
+
+/// `softmax(q · kᵀ / sqrt(D) + mask) · v` with `q [B, Sq, Hq, D]`,
+/// `k, v [B, Sk, Hkv, D]`, `Hq` a multiple of `Hkv`: `[B, Sq, Hq, D]`.
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, mask: &Mask) -> Result<Tensor> {
+    composed::attention(q, k, v, mask)
+}
+
+/// `silu(gate) · up`, element by element.
+pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    composed::swiglu(gate, up)
+}
+
+/// `x · Φ(x)` with the exact normal distribution function.
+pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    composed::gelu(x)
+}
+
+/// Rows of `w [V, D]` picked by `ids [..]` (`u32`): `[.., D]`.
+pub fn embedding(w: &Tensor, ids: &Tensor) -> Result<Tensor> {
+    composed::embedding(w, ids)
+}
+
+/// `−log softmax(h · wᵀ)[target]` of each row, in nats: `h [N, K]`, `w [V, K]`,
+/// `targets [N]` (`u32`), result `[N]`.
+pub fn linear_cross_entropy(h: &Tensor, w: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    composed::linear_cross_entropy(h, w, targets)
+}
+
+/// Softmax over the last dimension.
+pub fn softmax_last(x: &Tensor) -> Result<Tensor> {
+    composed::softmax_last(x)
+}
+
+/// Logarithm of the softmax over the last dimension.
+pub fn log_softmax_last(x: &Tensor) -> Result<Tensor> {
+    composed::log_softmax_last(x)
+}
