@@ -1,1 +1,6 @@
-//! Outside formats, parse and print only: OpenAI chat, PEFT adapters, datasets
+//! Outside formats, parse and print only: OpenAI chat and its event streams.
+//!
+//! Types that cross a process boundary live here, apart from the types the program thinks in. Nothing here does I/O;
+//! every parser takes bytes from an untrusted place and answers with a value or an error, never a panic.
+
+pub mod openai;
