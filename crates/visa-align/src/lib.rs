@@ -1,1 +1,30 @@
-//! Detector, translator, consistency checker, rewriter backends and the closed loop
+//! Detector, translator, consistency checker, rewriter backends and the closed loop.
+//!
+//! The product side of the method: a text goes in, its values are read ([`Detector`]), an instruction becomes a shift
+//! ([`Translator`]), a [`Backend`] proposes rewrites, detector and [`Checker`] judge them, and the [`Loop`] accepts the
+//! best, asks again, or answers the original with the reason. Nothing here trains, and nothing here prints.
+
+pub mod backend;
+pub mod checker;
+pub mod detector;
+pub mod embedded;
+pub mod endpoint;
+pub mod error;
+pub mod head;
+pub mod models;
+pub mod rewrite;
+pub mod shield;
+pub mod translator;
+mod trunk;
+
+pub use backend::{Backend, Consistent, Proposal, Values};
+pub use checker::Checker;
+pub use detector::{DetectOptions, Detection, Detector, Span, Text};
+pub use embedded::EmbeddedBackend;
+pub use endpoint::{EndpointBackend, EndpointError, EndpointOptions, Prompt};
+pub use error::{AlignError, Result};
+pub use models::{Models, Part};
+pub use rewrite::{
+    Acceptance, Cancel, Goal, Loop, Outcome, OutcomeKind, Progress, RewriteOptions, RewriteRequest,
+};
+pub use translator::{Notice, Translation, Translator};

@@ -1,0 +1,65 @@
+//! The seams of the loop: what proposes rewrites, what reads values, what judges consistency.
+//!
+//! Three small traits, so that the loop can be tested without a model and other models can take a place. They hold no
+//! logic.
+
+use visa_score::Consistency;
+use visa_values::{Profile, Target};
+
+use crate::detector::Text;
+use crate::error::Result;
+
+/// What a backend is asked for in one round.
+#[derive(Clone, Debug)]
+pub struct Proposal<'a> {
+    /// The text to rewrite, as the caller gave it.
+    pub text: &'a str,
+    /// What the text answers, if known.
+    pub query: Option<&'a str>,
+    /// The profile of the text.
+    pub before: &'a Profile,
+    /// The profile wanted.
+    pub target: &'a Target,
+    /// Target minus the profile of the best candidate so far (of the text itself in the first round); circle order,
+    /// each in −2..=2.
+    pub gap: [f32; 10],
+    /// The best candidate so far, none in the first round.
+    pub best: Option<&'a str>,
+    /// The round, from 0.
+    pub round: usize,
+    /// How many candidates are wanted; a backend may give fewer.
+    pub n: usize,
+    /// Seed of this round: the same proposal with the same seed gives the same candidates where the backend can.
+    pub seed: u64,
+}
+
+/// Proposes rewrites of a text.
+pub trait Backend {
+    /// Up to `n` candidates, each a whole text. Candidates are judged by the caller; an empty list means that the
+    /// backend sees nothing it could change.
+    ///
+    /// # Errors
+    /// Whatever kept the backend from answering at all.
+    fn propose(&mut self, proposal: &Proposal<'_>) -> Result<Vec<String>>;
+
+    /// A short name for reports.
+    fn name(&self) -> String;
+}
+
+/// Reads the values of texts.
+pub trait Values {
+    /// One profile a text, in order.
+    ///
+    /// # Errors
+    /// A model failure or an unusable text.
+    fn profiles(&self, texts: &[Text]) -> Result<Vec<Profile>>;
+}
+
+/// Judges whether two texts say the same.
+pub trait Consistent {
+    /// One judgement a pair (original, candidate), in order.
+    ///
+    /// # Errors
+    /// A model failure or an unusable text.
+    fn consistency(&self, pairs: &[(&str, &str)]) -> Result<Vec<Consistency>>;
+}
