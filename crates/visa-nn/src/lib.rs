@@ -1,2 +1,29 @@
-//! Encoder and decoder transformers on candle and fused kernels: loading, LoRA, KV cache, sampling, tokenizers, chat templates
+//! Transformers for VISA: BERT encoders and Llama decoders on candle and the
+//! fused kernels.
+//!
+//! From a Hugging Face directory to hidden states, losses and sampled text:
+//! configuration, weights, low-rank adapters, KV cache, constrained sampling,
+//! tokenizers and chat templates. Both architectures can be trained whole or by
+//! adapter; the optimiser is elsewhere. Knows nothing of values.
+
+mod cache;
+mod config;
+mod decoder;
+mod encoder;
+mod error;
+pub mod files;
+mod layers;
+mod lora;
 pub mod ops;
+mod params;
+mod random;
+mod tokenizer;
+
+pub use cache::KvCache;
+pub use config::{DecoderConfig, EncoderConfig};
+pub use decoder::{Decoder, Tap};
+pub use encoder::{Batch, Encoder, mean_pool};
+pub use error::{Error, Result};
+pub use lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Lora};
+pub use params::{Params, StoreType};
+pub use tokenizer::{Encoding, Tokenizer};
