@@ -1,3 +1,25 @@
-//! Training: data, objectives, optimiser, schedules, checkpoints, run log, one recipe per model
+//! Training: data, objectives, optimiser, schedules, checkpoints, run log, one recipe per model.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`trainer`] | the loop that every model shares; a [`trainer::Task`] supplies losses |
+//! | [`optim`], [`schedule`] | AdamW with a state that can be saved; learning-rate curves |
+//! | [`checkpoint`], [`runlog`] | complete-or-absent checkpoints; metrics, recipe, progress |
+//! | [`data`] | text streams, token caches, packing, mixing |
+//! | [`lm`] | the decoder from scratch on plain text |
+//! | [`pairs`], [`sft`] | "take the reason out, put it back": examples, and training on them |
+//! | [`generate`] | data that we write ourselves |
+//!
+//! Nothing here serves requests, and no model is read from a network.
 
+pub mod checkpoint;
+mod error;
 pub mod generate;
+pub mod optim;
+pub mod runlog;
+pub mod schedule;
+pub mod trainer;
+
+pub use error::{Error, Result};
+pub use runlog::RunContext;
+pub use trainer::{Loss, Metrics, Task, TrainerConfig};
