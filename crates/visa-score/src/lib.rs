@@ -1,1 +1,15 @@
-//! The Score of a rewrite: value precision, consistency both ways, guards, and their combination
+//! The Score of a rewrite: value precision, consistency both ways, guards, and their combination.
+//!
+//! Everything here is a pure function of texts and numbers. Profiles come from a detector and entailment probabilities
+//! from a consistency model, both elsewhere; the [`guards`] are rules and need no model. This crate generates nothing
+//! and reads no file.
+
+mod combine;
+mod error;
+mod guard;
+mod verdict;
+
+pub use combine::{Consistency, Score, ValueScore, Weights, score};
+pub use error::ScoreError;
+pub use guard::{GuardKind, GuardViolation, Protected, guards, protected_spans, sentences};
+pub use verdict::{Acceptance, Verdict};
