@@ -3,16 +3,17 @@
 //!
 //! A model folder holds a PEFT adapter over the trunk (`adapter_config.json`, `adapter_model.safetensors`),
 //! `head.safetensors` and `head.json` ([`HeadConfig`]). Training writes it and inference reads it by the same code, so
-//! the two cannot drift apart: [`encode_input`] forms the tokens, [`Head::forward`] pools and gives logits,
-//! [`Output::calibrate`] and the free functions below turn logits into what callers see. This module knows neither
-//! the encoder nor how a head is trained, and it does not cut long texts into windows.
+//! the two cannot drift apart: [`Head::forward`] pools and gives logits, [`Output::calibrate`] and the free functions
+//! below turn logits into what callers see. Tokens are those of the trunk's tokenizer, cut to `max_tokens`: a text
+//! alone, or the pair (text, context), (premise, hypothesis). This module knows neither how a head is trained nor how
+//! long texts are cut into windows.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{D, DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
-use visa_nn::ops;
+use visa_nn::{Batch, ops};
 
 use crate::error::{AlignError, Result};
 
@@ -97,7 +98,11 @@ impl Output {
             name: name.to_owned(),
             labels: own(labels),
             classes: own(classes),
-            activation: if classes.is_empty() { Activation::Sigmoid } else { Activation::Softmax },
+            activation: if classes.is_empty() {
+                Activation::Sigmoid
+            } else {
+                Activation::Softmax
+            },
             bias: vec![0.0; n],
             scale: vec![1.0; n],
         }
@@ -159,22 +164,41 @@ pub struct HeadConfig {
 impl HeadConfig {
     fn check(&self) -> std::result::Result<(), String> {
         if self.format != FORMAT {
-            return Err(format!("format is {}, this version reads {FORMAT}; fetch matching models", self.format));
+            return Err(format!(
+                "format is {}, this version reads {FORMAT}; fetch matching models",
+                self.format
+            ));
         }
         if self.max_tokens < 8 || self.hidden == 0 || self.outputs.is_empty() {
             return Err("max_tokens, hidden or outputs make no sense; the file is damaged".into());
         }
         if !(0.0..=1.0).contains(&self.presence_share) {
-            return Err(format!("presence_share is {}, must be in 0..=1", self.presence_share));
+            return Err(format!(
+                "presence_share is {}, must be in 0..=1",
+                self.presence_share
+            ));
         }
         for o in &self.outputs {
             let finite = o.bias.iter().chain(&o.scale).all(|x| x.is_finite());
             let classes_fit = (o.activation == Activation::Softmax) == !o.classes.is_empty();
-            if o.is_empty() || o.bias.len() != o.len() || o.scale.len() != o.len() || !finite || !classes_fit {
-                return Err(format!("output {:?} is inconsistent; the file is damaged", o.name));
+            if o.is_empty()
+                || o.bias.len() != o.len()
+                || o.scale.len() != o.len()
+                || !finite
+                || !classes_fit
+            {
+                return Err(format!(
+                    "output {:?} is inconsistent; the file is damaged",
+                    o.name
+                ));
             }
         }
-        let shape = |name: &str| self.outputs.iter().find(|o| o.name == name).map(|o| (o.labels.len(), o.classes.len()));
+        let shape = |name: &str| {
+            self.outputs
+                .iter()
+                .find(|o| o.name == name)
+                .map(|o| (o.labels.len(), o.classes.len()))
+        };
         let wanted: &[(&str, (usize, usize))] = match self.kind {
             HeadKind::Detector => &[("presence", (20, 0)), ("sign", (10, 3))],
             HeadKind::Translator => &[("direction", (10, 3)), ("strength", (10, 0))],
@@ -182,62 +206,14 @@ impl HeadConfig {
         };
         for (name, size) in wanted {
             if shape(name) != Some(*size) {
-                return Err(format!("output {name:?} must have {} labels of {} classes", size.0, size.1));
+                return Err(format!(
+                    "output {name:?} must have {} labels of {} classes",
+                    size.0, size.1
+                ));
             }
         }
         Ok(())
     }
-}
-
-/// Tokens of one input, ready for the encoder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Input {
-    /// Token ids with specials.
-    pub ids: Vec<u32>,
-    /// 0 for the first segment, 1 for the second.
-    pub type_ids: Vec<u32>,
-}
-
-/// The specials of a BERT tokenizer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Specials {
-    /// Id of `[CLS]`.
-    pub cls: u32,
-    /// Id of `[SEP]`.
-    pub sep: u32,
-}
-
-impl Specials {
-    /// The ids of the uncased BERT vocabulary.
-    pub const BERT: Self = Self { cls: 101, sep: 102 };
-}
-
-/// Joins token ids (without specials) to `[CLS] first [SEP]` or `[CLS] first [SEP] second [SEP]` of at most
-/// `max_tokens`. A pair that is too long loses from the end of its longer half first, as `longest_first` does elsewhere.
-pub fn encode_input(specials: Specials, first: &[u32], second: Option<&[u32]>, max_tokens: usize) -> Input {
-    let room = max_tokens.saturating_sub(if second.is_some() { 3 } else { 2 });
-    let full = second.map_or(0, <[u32]>::len);
-    let (a, b) = if first.len() + full <= room {
-        (first.len(), full)
-    } else {
-        let half = room / 2;
-        match (first.len() > half, full > half) {
-            (true, true) => (room - half, half),
-            (true, false) => (room - full, full),
-            (false, _) => (first.len(), room - first.len()),
-        }
-    };
-    let mut ids = Vec::with_capacity(a + b + 3);
-    ids.push(specials.cls);
-    ids.extend_from_slice(&first[..a]);
-    ids.push(specials.sep);
-    let mut type_ids = vec![0; ids.len()];
-    if let Some(second) = second {
-        ids.extend_from_slice(&second[..b]);
-        ids.push(specials.sep);
-        type_ids.resize(ids.len(), 1);
-    }
-    Input { ids, type_ids }
 }
 
 /// A head: configuration and weights (`f32`).
@@ -259,7 +235,10 @@ impl Head {
         for o in &config.outputs {
             let mut input = pooled;
             if config.inner > 0 {
-                shapes.insert(format!("{}.dense.weight", o.name), vec![config.inner, input]);
+                shapes.insert(
+                    format!("{}.dense.weight", o.name),
+                    vec![config.inner, input],
+                );
                 shapes.insert(format!("{}.dense.bias", o.name), vec![config.inner]);
                 input = config.inner;
             }
@@ -273,13 +252,19 @@ impl Head {
     ///
     /// # Errors
     /// A description of the first thing that does not fit.
-    pub fn from_tensors(config: HeadConfig, tensors: BTreeMap<String, Tensor>) -> std::result::Result<Self, String> {
+    pub fn from_tensors(
+        config: HeadConfig,
+        tensors: BTreeMap<String, Tensor>,
+    ) -> std::result::Result<Self, String> {
         config.check()?;
         for (name, shape) in Self::shapes(&config) {
             match tensors.get(&name) {
                 None => return Err(format!("tensor {name} is missing")),
                 Some(t) if t.dims() != shape => {
-                    return Err(format!("tensor {name} has shape {:?}, expected {shape:?}", t.dims()));
+                    return Err(format!(
+                        "tensor {name} has shape {:?}, expected {shape:?}",
+                        t.dims()
+                    ));
                 }
                 Some(_) => {}
             }
@@ -294,13 +279,20 @@ impl Head {
     pub fn load(dir: &Path, device: &Device) -> Result<Self> {
         let json = dir.join(HEAD_JSON);
         let text = std::fs::read_to_string(&json).map_err(|e| AlignError::file(&json, e))?;
-        let config: HeadConfig = serde_json::from_str(&text).map_err(|e| AlignError::file(&json, e))?;
+        let config: HeadConfig =
+            serde_json::from_str(&text).map_err(|e| AlignError::file(&json, e))?;
         config.check().map_err(|e| AlignError::file(&json, e))?;
         let path = dir.join(HEAD_WEIGHTS);
-        let raw = candle_core::safetensors::load(&path, device).map_err(|e| AlignError::file(&path, e))?;
+        let raw = candle_core::safetensors::load(&path, device)
+            .map_err(|e| AlignError::file(&path, e))?;
         let mut tensors = BTreeMap::new();
         for (name, tensor) in raw {
-            tensors.insert(name, tensor.to_dtype(DType::F32).map_err(|e| AlignError::file(&path, e))?);
+            tensors.insert(
+                name,
+                tensor
+                    .to_dtype(DType::F32)
+                    .map_err(|e| AlignError::file(&path, e))?,
+            );
         }
         Self::from_tensors(config, tensors).map_err(|e| AlignError::file(&path, e))
     }
@@ -319,7 +311,8 @@ impl Head {
         let part = dir.join(format!("{HEAD_WEIGHTS}.part"));
         candle_core::safetensors::save(&map, &part).map_err(fail)?;
         replace(&part, &path)?;
-        let json = serde_json::to_string_pretty(&self.config).map_err(|e| AlignError::file(dir.join(HEAD_JSON), e))?;
+        let json = serde_json::to_string_pretty(&self.config)
+            .map_err(|e| AlignError::file(dir.join(HEAD_JSON), e))?;
         let part = dir.join(format!("{HEAD_JSON}.part"));
         std::fs::write(&part, json + "\n").map_err(|e| AlignError::file(&part, e))?;
         replace(&part, &dir.join(HEAD_JSON))
@@ -336,12 +329,12 @@ impl Head {
     }
 
     /// Hidden states `[B, S, H]` of a right-padded batch → logits `[B, n]` of each output, in the order of
-    /// `config.outputs`, not calibrated. `type_ids [B, S]` as given to the encoder, `lens[b]` the unpadded lengths.
+    /// `config.outputs`, not calibrated. `batch` is what the encoder was given.
     ///
     /// # Errors
     /// Those of the tensor library.
-    pub fn forward(&self, hidden: &Tensor, type_ids: &Tensor, lens: &[usize]) -> candle_core::Result<Vec<Tensor>> {
-        let pooled = pool(self.config.pooling, hidden, type_ids, lens)?;
+    pub fn forward(&self, hidden: &Tensor, batch: &Batch) -> candle_core::Result<Vec<Tensor>> {
+        let pooled = pool(self.config.pooling, hidden, batch)?;
         self.logits(&pooled)
     }
 
@@ -370,18 +363,27 @@ impl Head {
 ///
 /// # Errors
 /// Those of the tensor library.
-pub fn pool(pooling: Pooling, hidden: &Tensor, type_ids: &Tensor, lens: &[usize]) -> candle_core::Result<Tensor> {
+pub fn pool(pooling: Pooling, hidden: &Tensor, batch: &Batch) -> candle_core::Result<Tensor> {
     let (b, s, _) = hidden.dims3()?;
-    let mask: Vec<f32> =
-        lens.iter().flat_map(|&len| (0..s).map(move |i| if i < len { 1.0 } else { 0.0 })).collect();
+    let mask: Vec<f32> = batch
+        .lens
+        .iter()
+        .flat_map(|&len| (0..s).map(move |i| if i < len { 1.0 } else { 0.0 }))
+        .collect();
     let all = Tensor::from_vec(mask, (b, s), hidden.device())?;
-    let second = || (type_ids.to_dtype(DType::F32)? * &all)?.contiguous();
+    let second = || match &batch.type_ids {
+        Some(types) => types.to_dtype(DType::F32)? * &all,
+        None => all.zeros_like(),
+    };
     let first = || &all - second()?;
     match pooling {
         Pooling::Mean => masked_mean(hidden, &all),
         Pooling::First => masked_mean(hidden, &first()?),
         Pooling::Segments => {
-            let (x, y) = (masked_mean(hidden, &first()?)?, masked_mean(hidden, &second()?)?);
+            let (x, y) = (
+                masked_mean(hidden, &first()?)?,
+                masked_mean(hidden, &second()?)?,
+            );
             let (apart, product) = ((&x - &y)?.abs()?, (&x * &y)?);
             Tensor::cat(&[&x, &y, &apart, &product], D::Minus1)
         }
@@ -396,14 +398,21 @@ pub fn pool(pooling: Pooling, hidden: &Tensor, type_ids: &Tensor, lens: &[usize]
 
 fn masked_mean(hidden: &Tensor, mask: &Tensor) -> candle_core::Result<Tensor> {
     let count = mask.sum_keepdim(1)?.clamp(1f32, f32::MAX)?;
-    hidden.broadcast_mul(&mask.unsqueeze(2)?)?.sum(1)?.broadcast_div(&count)
+    hidden
+        .broadcast_mul(&mask.unsqueeze(2)?)?
+        .sum(1)?
+        .broadcast_div(&count)
 }
 
 /// Profile of a text from calibrated probabilities: `sign` is `[10 × (rejects, silent, embraces)]`, `presence` the 20
 /// categories folded to ten. v = P(embraces) − P(rejects), to which `share` of the folded presence is mixed where the
 /// sign does not point the other way: (1 − share)·s + share·presence·[s ≥ −0.1].
 pub fn profile(sign: &[f32], presence: &[f32; 20], share: f32) -> [f32; 10] {
-    let folded = if share > 0.0 { visa_values::fold(presence) } else { [0.0; 10] };
+    let folded = if share > 0.0 {
+        visa_values::fold(presence)
+    } else {
+        [0.0; 10]
+    };
     std::array::from_fn(|v| {
         let s = sign[3 * v + 2] - sign[3 * v];
         let present = if s >= -0.1 { folded[v] } else { 0.0 };
@@ -436,7 +445,9 @@ fn softmax(x: &mut [f32]) {
 
 fn replace(part: &Path, path: &Path) -> Result<()> {
     let fail = |e| AlignError::file(path, e);
-    std::fs::File::open(part).and_then(|f| f.sync_all()).map_err(fail)?;
+    std::fs::File::open(part)
+        .and_then(|f| f.sync_all())
+        .map_err(fail)?;
     std::fs::rename(part, path).map_err(fail)
 }
 
@@ -454,7 +465,11 @@ mod tests {
             pooling,
             inner,
             max_tokens: 16,
-            outputs: vec![Output::new("relation", &["relation"], &["entailment", "neutral", "contradiction"])],
+            outputs: vec![Output::new(
+                "relation",
+                &["relation"],
+                &["entailment", "neutral", "contradiction"],
+            )],
             presence_share: 0.0,
             about: BTreeMap::new(),
         }
@@ -467,7 +482,12 @@ mod tests {
             .into_iter()
             .map(|(name, shape)| {
                 let n = shape.iter().product();
-                let data: Vec<f32> = (0..n).map(|_| { k += 1.0; (k * 0.7).sin() }).collect();
+                let data: Vec<f32> = (0..n)
+                    .map(|_| {
+                        k += 1.0;
+                        (k * 0.7).sin()
+                    })
+                    .collect();
                 (name, Tensor::from_vec(data, shape, &Device::Cpu).unwrap())
             })
             .collect();
@@ -476,15 +496,34 @@ mod tests {
 
     #[test]
     fn padding_changes_nothing() {
-        for pooling in [Pooling::Mean, Pooling::First, Pooling::Segments, Pooling::Rich] {
+        for pooling in [
+            Pooling::Mean,
+            Pooling::First,
+            Pooling::Segments,
+            Pooling::Rich,
+        ] {
             let head = head(pooling, 5);
             let row: Vec<f32> = (0..12).map(|i| (i as f32).cos()).collect();
             let short = Tensor::from_vec(row.clone(), (1, 3, 4), &Device::Cpu).unwrap();
-            let long = Tensor::from_vec([row, vec![9.0; 8]].concat(), (1, 5, 4), &Device::Cpu).unwrap();
-            let types = |v: Vec<u32>| { let n = v.len(); Tensor::from_vec(v, (1, n), &Device::Cpu).unwrap() };
-            let a = head.forward(&short, &types(vec![0, 0, 1]), &[3]).unwrap();
-            let b = head.forward(&long, &types(vec![0, 0, 1, 0, 0]), &[3]).unwrap();
-            let (a, b) = (a[0].to_vec2::<f32>().unwrap(), b[0].to_vec2::<f32>().unwrap());
+            let long =
+                Tensor::from_vec([row, vec![9.0; 8]].concat(), (1, 5, 4), &Device::Cpu).unwrap();
+            let batch = |types: Vec<u32>| {
+                let types = Tensor::new(types, &Device::Cpu)
+                    .unwrap()
+                    .unsqueeze(0)
+                    .unwrap();
+                Batch {
+                    ids: types.clone(),
+                    type_ids: Some(types),
+                    lens: vec![3],
+                }
+            };
+            let a = head.forward(&short, &batch(vec![0, 0, 1])).unwrap();
+            let b = head.forward(&long, &batch(vec![0, 0, 1, 0, 0])).unwrap();
+            let (a, b) = (
+                a[0].to_vec2::<f32>().unwrap(),
+                b[0].to_vec2::<f32>().unwrap(),
+            );
             for (x, y) in a[0].iter().zip(&b[0]) {
                 assert!((x - y).abs() < 1e-5, "{pooling:?}: {x} {y}");
             }
@@ -499,7 +538,10 @@ mod tests {
         let back = Head::load(dir.path(), &Device::Cpu).unwrap();
         assert_eq!(back.config, head.config);
         for (name, t) in head.tensors() {
-            let (a, b) = (t.flatten_all().unwrap(), back.tensors()[name].flatten_all().unwrap());
+            let (a, b) = (
+                t.flatten_all().unwrap(),
+                back.tensors()[name].flatten_all().unwrap(),
+            );
             assert_eq!(a.to_vec1::<f32>().unwrap(), b.to_vec1::<f32>().unwrap());
         }
     }
@@ -514,28 +556,15 @@ mod tests {
         };
         check(|c| c.format = 9, "format");
         check(|c| c.outputs[0].bias[0] = f32::NAN, "relation");
-        check(|c| { c.outputs[0].scale.pop(); }, "relation");
+        check(
+            |c| {
+                c.outputs[0].scale.pop();
+            },
+            "relation",
+        );
         check(|c| c.kind = HeadKind::Detector, "presence");
         check(|c| c.presence_share = f32::NAN, "presence_share");
         check(|_| (), "missing");
-    }
-
-    #[test]
-    fn long_pairs_keep_both_halves() {
-        let a: Vec<u32> = (1000..1100).collect();
-        let check = |n: usize, m: Option<usize>, max: usize, expected: (usize, usize)| {
-            let second = m.map(|m| &a[..m]);
-            let input = encode_input(Specials::BERT, &a[..n], second, max);
-            let ones = input.type_ids.iter().filter(|&&t| t == 1).count();
-            assert_eq!((input.ids.len() - ones, ones), expected);
-            assert!(input.ids.len() <= max && input.ids.len() == input.type_ids.len());
-        };
-        check(5, None, 16, (7, 0));
-        check(50, None, 16, (16, 0));
-        check(5, Some(4), 16, (7, 5));
-        check(50, Some(4), 16, (11, 5));
-        check(4, Some(50), 16, (6, 10));
-        check(50, Some(50), 16, (9, 7));
     }
 
     #[test]
