@@ -3,17 +3,16 @@
 //!
 //! A model folder holds a PEFT adapter over the trunk (`adapter_config.json`, `adapter_model.safetensors`),
 //! `head.safetensors` and `head.json` ([`HeadConfig`]). Training writes it and inference reads it by the same code, so
-//! the two cannot drift apart: [`Head::forward`] pools and gives logits, [`Output::calibrate`] and the free functions
-//! below turn logits into what callers see. Tokens are those of the trunk's tokenizer, cut to `max_tokens`: a text
-//! alone, or the pair (text, context), (premise, hypothesis). This module knows neither how a head is trained nor how
-//! long texts are cut into windows.
+//! the two cannot drift apart: [`encode_input`] forms the tokens, [`Head::forward`] pools and gives logits,
+//! [`Output::calibrate`] and the free functions below turn logits into what callers see. This module knows neither
+//! the encoder nor how a head is trained, and it does not cut long texts into windows.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{D, DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
-use visa_nn::{Batch, ops};
+use visa_nn::ops;
 
 use crate::error::{AlignError, Result};
 
@@ -216,6 +215,62 @@ impl HeadConfig {
     }
 }
 
+/// Tokens of one input, ready for the encoder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// Token ids with specials.
+    pub ids: Vec<u32>,
+    /// 0 for the first segment, 1 for the second.
+    pub type_ids: Vec<u32>,
+}
+
+/// The specials of a BERT tokenizer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Specials {
+    /// Id of `[CLS]`.
+    pub cls: u32,
+    /// Id of `[SEP]`.
+    pub sep: u32,
+}
+
+impl Specials {
+    /// The ids of the uncased BERT vocabulary.
+    pub const BERT: Self = Self { cls: 101, sep: 102 };
+}
+
+/// Joins token ids (without specials) to `[CLS] first [SEP]` or `[CLS] first [SEP] second [SEP]` of at most
+/// `max_tokens`. A pair that is too long loses from the end of its longer half first, as `longest_first` does elsewhere.
+pub fn encode_input(
+    specials: Specials,
+    first: &[u32],
+    second: Option<&[u32]>,
+    max_tokens: usize,
+) -> Input {
+    let room = max_tokens.saturating_sub(if second.is_some() { 3 } else { 2 });
+    let full = second.map_or(0, <[u32]>::len);
+    let (a, b) = if first.len() + full <= room {
+        (first.len(), full)
+    } else {
+        let half = room / 2;
+        match (first.len() > half, full > half) {
+            (true, true) => (room - half, half),
+            (true, false) => (room - full, full),
+            (false, _) => (first.len(), room - first.len()),
+        }
+    };
+    let mut ids = Vec::with_capacity(a + b + 3);
+    ids.push(specials.cls);
+    ids.extend_from_slice(&first[..a]);
+    ids.push(specials.sep);
+    let mut type_ids = vec![0; ids.len()];
+    if let Some(second) = second {
+        ids.extend_from_slice(&second[..b]);
+        ids.push(specials.sep);
+        type_ids.resize(ids.len(), 1);
+    }
+    Input { ids, type_ids }
+}
+
 /// A head: configuration and weights (`f32`).
 ///
 /// Tensors of output `o`: with `inner > 0` `o.dense.weight [inner, P]`, `o.dense.bias`, `o.out.weight [n, inner]`,
@@ -329,12 +384,17 @@ impl Head {
     }
 
     /// Hidden states `[B, S, H]` of a right-padded batch → logits `[B, n]` of each output, in the order of
-    /// `config.outputs`, not calibrated. `batch` is what the encoder was given.
+    /// `config.outputs`, not calibrated. `type_ids [B, S]` as given to the encoder, `lens[b]` the unpadded lengths.
     ///
     /// # Errors
     /// Those of the tensor library.
-    pub fn forward(&self, hidden: &Tensor, batch: &Batch) -> candle_core::Result<Vec<Tensor>> {
-        let pooled = pool(self.config.pooling, hidden, batch)?;
+    pub fn forward(
+        &self,
+        hidden: &Tensor,
+        type_ids: &Tensor,
+        lens: &[usize],
+    ) -> candle_core::Result<Vec<Tensor>> {
+        let pooled = pool(self.config.pooling, hidden, type_ids, lens)?;
         self.logits(&pooled)
     }
 
@@ -363,18 +423,19 @@ impl Head {
 ///
 /// # Errors
 /// Those of the tensor library.
-pub fn pool(pooling: Pooling, hidden: &Tensor, batch: &Batch) -> candle_core::Result<Tensor> {
+pub fn pool(
+    pooling: Pooling,
+    hidden: &Tensor,
+    type_ids: &Tensor,
+    lens: &[usize],
+) -> candle_core::Result<Tensor> {
     let (b, s, _) = hidden.dims3()?;
-    let mask: Vec<f32> = batch
-        .lens
+    let mask: Vec<f32> = lens
         .iter()
         .flat_map(|&len| (0..s).map(move |i| if i < len { 1.0 } else { 0.0 }))
         .collect();
     let all = Tensor::from_vec(mask, (b, s), hidden.device())?;
-    let second = || match &batch.type_ids {
-        Some(types) => types.to_dtype(DType::F32)? * &all,
-        None => all.zeros_like(),
-    };
+    let second = || (type_ids.to_dtype(DType::F32)? * &all)?.contiguous();
     let first = || &all - second()?;
     match pooling {
         Pooling::Mean => masked_mean(hidden, &all),
@@ -507,19 +568,14 @@ mod tests {
             let short = Tensor::from_vec(row.clone(), (1, 3, 4), &Device::Cpu).unwrap();
             let long =
                 Tensor::from_vec([row, vec![9.0; 8]].concat(), (1, 5, 4), &Device::Cpu).unwrap();
-            let batch = |types: Vec<u32>| {
-                let types = Tensor::new(types, &Device::Cpu)
-                    .unwrap()
-                    .unsqueeze(0)
-                    .unwrap();
-                Batch {
-                    ids: types.clone(),
-                    type_ids: Some(types),
-                    lens: vec![3],
-                }
+            let types = |v: Vec<u32>| {
+                let n = v.len();
+                Tensor::from_vec(v, (1, n), &Device::Cpu).unwrap()
             };
-            let a = head.forward(&short, &batch(vec![0, 0, 1])).unwrap();
-            let b = head.forward(&long, &batch(vec![0, 0, 1, 0, 0])).unwrap();
+            let a = head.forward(&short, &types(vec![0, 0, 1]), &[3]).unwrap();
+            let b = head
+                .forward(&long, &types(vec![0, 0, 1, 0, 0]), &[3])
+                .unwrap();
             let (a, b) = (
                 a[0].to_vec2::<f32>().unwrap(),
                 b[0].to_vec2::<f32>().unwrap(),
@@ -565,6 +621,24 @@ mod tests {
         check(|c| c.kind = HeadKind::Detector, "presence");
         check(|c| c.presence_share = f32::NAN, "presence_share");
         check(|_| (), "missing");
+    }
+
+    #[test]
+    fn long_pairs_keep_both_halves() {
+        let a: Vec<u32> = (1000..1100).collect();
+        let check = |n: usize, m: Option<usize>, max: usize, expected: (usize, usize)| {
+            let second = m.map(|m| &a[..m]);
+            let input = encode_input(Specials::BERT, &a[..n], second, max);
+            let ones = input.type_ids.iter().filter(|&&t| t == 1).count();
+            assert_eq!((input.ids.len() - ones, ones), expected);
+            assert!(input.ids.len() <= max && input.ids.len() == input.type_ids.len());
+        };
+        check(5, None, 16, (7, 0));
+        check(50, None, 16, (16, 0));
+        check(5, Some(4), 16, (7, 5));
+        check(50, Some(4), 16, (11, 5));
+        check(4, Some(50), 16, (6, 10));
+        check(50, Some(50), 16, (9, 7));
     }
 
     #[test]
