@@ -3,7 +3,7 @@
 //!
 //! Touvron et al. 2023, arXiv 2302.13971: pre-norm by RMSNorm, rotary
 //! positions, grouped-query attention, SwiGLU, a tied or untied head. Sampling
-//! is in `sample`.
+//! is in [`crate::sample`].
 
 use std::path::Path;
 

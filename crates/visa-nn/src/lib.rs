@@ -7,6 +7,7 @@
 //! adapter; the optimiser is elsewhere. Knows nothing of values.
 
 mod cache;
+mod chat;
 mod config;
 mod decoder;
 mod encoder;
@@ -17,9 +18,11 @@ mod lora;
 pub mod ops;
 mod params;
 mod random;
+pub mod sample;
 mod tokenizer;
 
 pub use cache::KvCache;
+pub use chat::{ChatTemplate, Message};
 pub use config::{DecoderConfig, EncoderConfig};
 pub use decoder::{Decoder, Tap};
 pub use encoder::{Batch, Encoder, mean_pool};

@@ -270,10 +270,8 @@ impl Tokenizer {
 
     /// Whether the id is a special token.
     pub fn is_special(&self, id: u32) -> bool {
-        self.inner
-            .get_added_tokens_decoder()
-            .get(&id)
-            .is_some_and(|token| token.special)
+        self.id_to_token(id)
+            .is_some_and(|token| self.inner.get_added_vocabulary().is_special_token(&token))
     }
 
     /// Number of ids: one more than the highest, added tokens included.
