@@ -1,0 +1,107 @@
+//! `x · wᵀ` for a few rows of `x`, as in decoding: the weight is read once, in
+//! order, and nothing is packed. Computes in `f32` at any precision, because
+//! memory is the limit and not arithmetic.
+
+use rayon::prelude::*;
+
+use crate::buffer::Shared;
+use crate::simd::Simd;
+
+/// Rows of `x` up to which this path is the faster one.
+pub(crate) const MOST_ROWS: usize = 16;
+/// Outputs that one task computes.
+const BLOCK: usize = 64;
+
+/// `y [m, n] = x [m, k] · w [n, k]ᵀ + bias`
+pub(crate) fn forward(
+    x: &[f32],
+    w: &[f32],
+    bias: Option<&[f32]>,
+    y: &mut [f32],
+    (m, n, k): (usize, usize, usize),
+) {
+    assert!(x.len() == m * k && w.len() == n * k && y.len() == m * n);
+    assert!(bias.is_none_or(|b| b.len() == n));
+    let out = Shared::new(y);
+    let run = |block: usize| {
+        let j0 = block * BLOCK;
+        columns(x, w, bias, out, m, n, k, j0, BLOCK.min(n - j0));
+    };
+    let blocks = n.div_ceil(BLOCK);
+    if n * k < 1 << 16 {
+        (0..blocks).for_each(run);
+    } else {
+        (0..blocks).into_par_iter().for_each(run);
+    }
+}
+
+kernel! {
+    /// Columns `j0 .. j0 + count` of the result, which no other task writes.
+    fn columns<S>(
+        x: &[f32],
+        w: &[f32],
+        bias: Option<&[f32]>,
+        y: Shared<f32>,
+        m: usize,
+        n: usize,
+        k: usize,
+        j0: usize,
+        count: usize,
+    ) {
+        let mut j = j0;
+        while j < j0 + count {
+            let wide = if j0 + count - j >= 4 { 4 } else { 1 };
+            let mut i = 0;
+            while i < m {
+                let high = if m - i >= 4 { 4 } else { 1 };
+                let xp = x.as_ptr().add(i * k);
+                let wp = w.as_ptr().add(j * k);
+                let yp = y.get().add(i * n + j);
+                let bp = bias.map(|b| b.as_ptr().add(j));
+                match (high, wide) {
+                    (4, 4) => dots::<S, 4, 4>(xp, wp, bp, yp, n, k),
+                    (4, _) => dots::<S, 4, 1>(xp, wp, bp, yp, n, k),
+                    (_, 4) => dots::<S, 1, 4>(xp, wp, bp, yp, n, k),
+                    _ => dots::<S, 1, 1>(xp, wp, bp, yp, n, k),
+                }
+                i += high;
+            }
+            j += wide;
+        }
+    }
+}
+
+/// `H × W` dot products over `k`.
+#[inline(always)]
+unsafe fn dots<S: Simd, const H: usize, const W: usize>(
+    x: *const f32,
+    w: *const f32,
+    bias: Option<*const f32>,
+    y: *mut f32,
+    n: usize,
+    k: usize,
+) {
+    unsafe {
+        let mut s = [[S::splat(0.0); W]; H];
+        let mut at = 0;
+        while at < k {
+            let left = k - at;
+            let mut xs = [S::splat(0.0); H];
+            for (i, v) in xs.iter_mut().enumerate() {
+                *v = S::load_n(x.add(i * k + at), left);
+            }
+            for j in 0..W {
+                let v = S::load_n(w.add(j * k + at), left);
+                for i in 0..H {
+                    s[i][j] = v.fma(xs[i], s[i][j]);
+                }
+            }
+            at += S::LANES;
+        }
+        for (i, row) in s.iter().enumerate() {
+            for (j, v) in row.iter().enumerate() {
+                *y.add(i * n + j) = v.sum() + bias.map_or(0.0, |b| *b.add(j));
+            }
+        }
+    }
+}
