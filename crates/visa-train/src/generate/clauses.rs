@@ -26,7 +26,10 @@ pub struct Clauses {
 impl Clauses {
     /// A generator over the committed stems.
     pub fn new(seed: u64) -> Self {
-        Self { seed, stems: Vec::new() }
+        Self {
+            seed,
+            stems: Vec::new(),
+        }
     }
 
     /// Adds external stems: pairs of (context, whole sentence with its final punctuation).

@@ -10,7 +10,10 @@ pub mod clauses;
 pub mod instructions;
 pub mod nli;
 
+mod frame;
 mod inflect;
+mod noise;
+mod phrases;
 
 pub use clauses::{ClauseExample, Clauses};
 pub use instructions::{InstructionExample, InstructionKind, instructions};
@@ -18,4 +21,3 @@ pub use nli::{NliExample, NliLabel, nli};
 
 /// A shift over the ten values in circle order, each in −1..=1.
 pub type ShiftArray = [f32; 10];
-

@@ -32,6 +32,11 @@ pub fn nli(
     texts: impl IntoIterator<Item = String>,
     splits: impl IntoIterator<Item = (String, String)>,
 ) -> Vec<NliExample> {
-    let _ = (seed, count, texts.into_iter().count(), splits.into_iter().count());
+    let _ = (
+        seed,
+        count,
+        texts.into_iter().count(),
+        splits.into_iter().count(),
+    );
     todo!()
 }
