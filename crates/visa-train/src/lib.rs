@@ -2,22 +2,24 @@
 //!
 //! | module | what |
 //! | --- | --- |
-//! | [`trainer`] | the loop that every model shares; a [`trainer::Task`] supplies losses |
+//! | [`trainer`] | the loop that models share; a [`trainer::Task`] supplies losses |
 //! | [`optim`], [`schedule`] | AdamW with a state that can be saved; learning-rate curves |
 //! | [`checkpoint`], [`runlog`] | complete-or-absent checkpoints; metrics, recipe, progress |
-//! | [`data`] | text streams, token caches, packing, mixing |
+//! | [`data`], [`tokenizer`] | text streams, token caches, packing, mixing; the byte-level BPE |
 //! | [`lm`] | the decoder from scratch on plain text |
-//! | [`pairs`], [`sft`] | "take the reason out, put it back": examples, and training on them |
 //! | [`generate`] | data that we write ourselves |
 //!
 //! Nothing here serves requests, and no model is read from a network.
 
 pub mod checkpoint;
+pub mod data;
 mod error;
 pub mod generate;
+pub mod lm;
 pub mod optim;
 pub mod runlog;
 pub mod schedule;
+pub mod tokenizer;
 pub mod trainer;
 
 pub use error::{Error, Result};

@@ -1,0 +1,253 @@
+//! What a recipe of an encoder task says. Each default is written here once.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use visa_align::head::Pooling;
+
+use crate::{Error, Result, runlog};
+
+/// How the trunk is adapted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Adapter {
+    /// Rank of the update of every linear module.
+    pub rank: usize,
+    /// The update is scaled by `alpha / rank`.
+    pub alpha: f64,
+}
+
+impl Default for Adapter {
+    fn default() -> Self {
+        Self { rank: 32, alpha: 64.0 }
+    }
+}
+
+/// Optimisation, shared by all tasks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Optimisation {
+    /// Passes over the examples.
+    pub epochs: usize,
+    /// Texts a batch at most.
+    pub batch: usize,
+    /// Peak learning rate of the adapter.
+    pub lr: f64,
+    /// Peak learning rate of the head.
+    pub head_lr: f64,
+    /// Share of all steps spent warming up.
+    pub warmup: f64,
+    /// Last learning rate as a fraction of the peak.
+    pub floor: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Largest gradient norm.
+    pub clip: f64,
+    /// Decay of the average of the weights a step; 0 turns the average off.
+    pub average: f64,
+    /// Whether matrix products round their factors to bf16.
+    pub bf16: bool,
+}
+
+impl Default for Optimisation {
+    fn default() -> Self {
+        Self {
+            epochs: 3,
+            batch: 32,
+            lr: 1e-3,
+            head_lr: 8e-3,
+            warmup: 0.06,
+            floor: 0.05,
+            weight_decay: 0.01,
+            clip: 1.0,
+            average: 0.99,
+            bf16: true,
+        }
+    }
+}
+
+/// The head's shape.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HeadShape {
+    /// How tokens become one vector.
+    pub pooling: Pooling,
+    /// Width of the inner layer, 0 for none.
+    pub inner: usize,
+    /// Longest input in tokens.
+    pub max_tokens: usize,
+}
+
+impl Default for HeadShape {
+    fn default() -> Self {
+        Self { pooling: Pooling::Mean, inner: 0, max_tokens: 128 }
+    }
+}
+
+/// Settings of the detector's data and losses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DetectorTask {
+    /// Chance that an argument is shown without its context, as plain texts are.
+    pub drop_context: f64,
+    /// Share of the conclusions held out for stopping and thresholds.
+    pub hold_out: f64,
+    /// Label smoothing of the presence labels, toward 0.1.
+    pub smoothing: f32,
+    /// Weight of the sign loss beside the presence loss.
+    pub sign_weight: f32,
+    /// Arguments an epoch are all; of the persona statements this share is drawn anew each epoch.
+    pub persona_rate: f64,
+    /// Sentences made from the phrase lists, each epoch.
+    pub phrases: usize,
+    /// Encyclopaedia sentences that speak no value.
+    pub plain: usize,
+    /// Weight of "present means embraced" for the arguments.
+    pub argument_sign: f32,
+    /// Share of folded presence in the profile.
+    pub presence_share: f32,
+    /// Whether the presence head starts from the descriptions of the categories.
+    pub describe: bool,
+}
+
+impl Default for DetectorTask {
+    fn default() -> Self {
+        Self {
+            drop_context: 0.25,
+            hold_out: 0.125,
+            smoothing: 0.0,
+            sign_weight: 0.5,
+            persona_rate: 0.2,
+            phrases: 2500,
+            plain: 800,
+            argument_sign: 0.3,
+            presence_share: 0.3,
+            describe: true,
+        }
+    }
+}
+
+/// Settings of the translator's data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TranslatorTask {
+    /// Generated instructions.
+    pub instructions: usize,
+    /// Generated instructions held out for stopping.
+    pub hold_out: usize,
+    /// Signed statements phrased as personas.
+    pub personas: usize,
+    /// Weight of the strength loss beside the direction loss.
+    pub strength_weight: f32,
+}
+
+impl Default for TranslatorTask {
+    fn default() -> Self {
+        Self { instructions: 20_000, hold_out: 1500, personas: 0, strength_weight: 1.0 }
+    }
+}
+
+/// Settings of the consistency checker's data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NliTask {
+    /// Generated pairs.
+    pub generated: usize,
+    /// Share of the generated pairs drawn each epoch.
+    pub generated_rate: f64,
+    /// Weight of a generated pair beside a human one.
+    pub generated_weight: f32,
+}
+
+impl Default for NliTask {
+    fn default() -> Self {
+        Self { generated: 12_000, generated_rate: 0.5, generated_weight: 1.0 }
+    }
+}
+
+/// A recipe: everything that decides what a training run computes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recipe {
+    /// The trunk's folder, relative to the working directory.
+    pub encoder: PathBuf,
+    /// Decides every random choice.
+    pub seed: u64,
+    /// The adapter.
+    pub adapter: Adapter,
+    /// The head.
+    pub head: HeadShape,
+    /// Optimisation.
+    pub optimisation: Optimisation,
+    /// The detector's own settings.
+    pub detector: DetectorTask,
+    /// The translator's own settings.
+    pub translator: TranslatorTask,
+    /// The checker's own settings.
+    pub nli: NliTask,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            encoder: "models/encoder".into(),
+            seed: 17,
+            adapter: Adapter::default(),
+            head: HeadShape::default(),
+            optimisation: Optimisation::default(),
+            detector: DetectorTask::default(),
+            translator: TranslatorTask::default(),
+            nli: NliTask::default(),
+        }
+    }
+}
+
+impl Recipe {
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] naming the field that does not fit.
+    pub fn load(path: &Path) -> Result<Self> {
+        let recipe: Self = runlog::read_recipe(path)?;
+        recipe.check().map_err(|e| Error::recipe(path, e))?;
+        Ok(recipe)
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        let o = &self.optimisation;
+        let d = &self.detector;
+        if o.epochs == 0 || o.batch == 0 || self.adapter.rank == 0 {
+            return Err("epochs, batch and adapter.rank must be at least 1".into());
+        }
+        if !(0.0..1.0).contains(&o.average) || !(0.0..1.0).contains(&o.warmup) {
+            return Err("average and warmup must be in 0..1".into());
+        }
+        if !(8..=512).contains(&self.head.max_tokens) {
+            return Err("head.max_tokens must be in 8..=512".into());
+        }
+        if !(0.02..=0.5).contains(&d.hold_out) || !(0.0..=1.0).contains(&d.drop_context) {
+            return Err("detector.hold_out must be in 0.02..=0.5, drop_context in 0..=1".into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_fields_and_senseless_numbers_are_refused() {
+        let check = |text: &str, word: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("r.toml");
+            std::fs::write(&path, text).unwrap();
+            let error = Recipe::load(&path).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        };
+        check("sed = 1", "sed");
+        check("[optimisation]\nepochs = 0", "epochs");
+        check("[optimisation]\naverage = 1.0", "average");
+        check("[head]\nmax_tokens = 4", "max_tokens");
+    }
+}
