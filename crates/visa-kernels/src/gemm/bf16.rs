@@ -2,8 +2,8 @@
 //!
 //! Blocking after BLIS: the right factor is packed once, in panels of 32 rows
 //! and blocks of at most 384 in depth (24 KiB a panel, which stays in the first
-//! cache); each task packs its rows of the left factor in panels of 12 (second
-//! cache) and runs tiles of 12 × 32, whose 24 sums fill the vector registers.
+//! cache); the left factor is packed in panels of 12, by the task that needs it
+//! (second cache) or as a whole; tasks run tiles of 12 × 32, whose 24 sums fill the vector registers.
 //! Sums over the depth go block by block through the result, always in the same
 //! order, so the result does not depend on the number of threads.
 
@@ -45,37 +45,44 @@ fn block_size(depth: usize) -> usize {
 
 /// Packs `b` into scratch of this thread and lends it to `f`.
 pub(super) fn with_packed<R>(b: View<'_>, f: impl FnOnce(Packed<'_>) -> R) -> R {
-    let panels = b.rows.div_ceil(NR);
-    let block = block_size(b.depth);
     with_scratch(|scratch| {
-        let words = scratch.u32s(panels * NR * b.depth.div_ceil(2));
-        let out = Shared::new(words);
-        // A few panels together read whole pages of a factor whose rows are contiguous.
-        let group = 8;
-        let blocks = b.depth.div_ceil(block);
-        let tasks = blocks * panels.div_ceil(group);
-        let run = |task: usize| {
-            let k0 = task % blocks * block;
-            let p0 = task / blocks * group;
-            let depth = block.min(b.depth - k0);
-            let count = group.min(panels - p0);
-            let at = k0 / 2 * panels * NR + p0 * depth.div_ceil(2) * NR;
-            // SAFETY: bf16 products run only where the instructions exist; each
-            // task writes its own panels of its own block.
-            unsafe { pack(&b, p0 * NR, count, NR, k0, depth, out.get().add(at)) }
-        };
-        if b.rows * b.depth < 1 << 16 {
-            (0..tasks).for_each(run);
-        } else {
-            (0..tasks).into_par_iter().for_each(run);
-        }
+        let words = scratch.u32s(b.rows.next_multiple_of(NR) * b.depth.div_ceil(2));
+        pack_all(&b, NR, words);
         f(Packed {
             words,
             rows: b.rows,
             depth: b.depth,
-            block,
+            block: block_size(b.depth),
         })
     })
+}
+
+/// Packs all of `view` in panels of `tile` rows: block after block in depth,
+/// in each block panel after panel.
+fn pack_all(view: &View<'_>, tile: usize, words: &mut [u32]) {
+    let panels = view.rows.div_ceil(tile);
+    let block = block_size(view.depth);
+    assert!(words.len() >= panels * tile * view.depth.div_ceil(2));
+    let out = Shared::new(words);
+    // Where rows are contiguous, panels side by side read whole pages of them.
+    let group = 384 / tile;
+    let blocks = view.depth.div_ceil(block);
+    let tasks = blocks * panels.div_ceil(group);
+    let run = |task: usize| {
+        let k0 = task % blocks * block;
+        let p0 = task / blocks * group;
+        let depth = block.min(view.depth - k0);
+        let count = group.min(panels - p0);
+        let at = k0 / 2 * panels * tile + p0 * depth.div_ceil(2) * tile;
+        // SAFETY: bf16 products run only where the instructions exist; each
+        // task writes its own panels of its own block, inside `words`.
+        unsafe { pack(view, p0 * tile, count, tile, k0, depth, out.get().add(at)) }
+    };
+    if view.rows * view.depth < 1 << 16 {
+        (0..tasks).for_each(run);
+    } else {
+        (0..tasks).into_par_iter().for_each(run);
+    }
 }
 
 /// `c = start + a · bᵀ`
@@ -99,7 +106,29 @@ pub(super) fn product(a: View<'_>, b: &Packed<'_>, start: Start<'_>, c: &mut [f3
         }
         return;
     }
-    let panels = n.div_ceil(NR);
+    if a.depth_stride == 1 {
+        return blocks(&Left::View(a), m, b, start, c);
+    }
+    // A task's few columns of a left factor with contiguous rows would touch a
+    // page for each number in depth; packed as a whole, it is read in order.
+    with_scratch(|scratch| {
+        let words = scratch.u32s(m.next_multiple_of(MR) * k.div_ceil(2));
+        pack_all(&a, MR, words);
+        blocks(&Left::Packed(words), m, b, start, c);
+    });
+}
+
+/// The left factor of [`blocks`].
+enum Left<'a> {
+    /// Each task packs its rows.
+    View(View<'a>),
+    /// Packed by [`pack_all`].
+    Packed(&'a [u32]),
+}
+
+/// Cuts the result into tasks and runs them.
+fn blocks(a: &Left<'_>, m: usize, b: &Packed<'_>, start: Start<'_>, c: &mut [f32]) {
+    let panels = b.rows.div_ceil(NR);
     let threads = rayon::current_num_threads();
     let mc = m.div_ceil(4 * threads).next_multiple_of(MR).min(MC);
     let row_tasks = m.div_ceil(mc);
@@ -110,32 +139,24 @@ pub(super) fn product(a: View<'_>, b: &Packed<'_>, start: Start<'_>, c: &mut [f3
     let run = |task: usize| {
         let i0 = task / column_tasks * mc;
         let p0 = task % column_tasks * group;
-        // SAFETY: as in `with_packed`; each task writes its own rows and columns.
-        unsafe {
-            rows(
-                &a,
-                i0,
-                mc.min(m - i0),
-                b,
-                p0,
-                group.min(panels - p0),
-                start,
-                out.get(),
-            );
-        }
+        let count = group.min(panels - p0);
+        // SAFETY: as in `pack_all`; each task writes its own rows and columns.
+        unsafe { rows(a, m, i0, mc.min(m - i0), b, p0, count, start, out.get()) };
     };
     let tasks = row_tasks * column_tasks;
-    if m * n * k < SERIAL {
+    if m * b.rows * b.depth < SERIAL {
         (0..tasks).for_each(run);
     } else {
         (0..tasks).into_par_iter().for_each(run);
     }
 }
 
-/// Rows `i0 .. i0 + m` of the result, panels `p0 .. p0 + panels` of its columns.
+/// Rows `i0 .. i0 + m` of the `all_rows` of the result, panels `p0 .. p0 +
+/// panels` of its columns.
 #[allow(clippy::too_many_arguments)]
 unsafe fn rows(
-    a: &View<'_>,
+    a: &Left<'_>,
+    all_rows: usize,
     i0: usize,
     m: usize,
     b: &Packed<'_>,
@@ -145,19 +166,29 @@ unsafe fn rows(
     c: *mut f32,
 ) {
     let n = b.rows;
-    let all = n.div_ceil(NR) * NR;
+    let (all_columns, all_rows) = (n.next_multiple_of(NR), all_rows.next_multiple_of(MR));
     let tiles = m.div_ceil(MR);
     with_scratch(|scratch| {
-        let left = scratch.u32s(tiles * MR * b.block / 2).as_mut_ptr();
+        let own = match a {
+            Left::View(_) => tiles * MR * b.block / 2,
+            Left::Packed(_) => 0,
+        };
+        let own = scratch.u32s(own).as_mut_ptr();
         for k0 in (0..b.depth).step_by(b.block) {
             let depth = b.block.min(b.depth - k0);
             let pairs = depth.div_ceil(2);
-            // SAFETY: `left` has room for the tiles; the panel and the rows of
-            // `c` lie inside their slices by the bounds of the caller.
+            // SAFETY: `own` has room for the tiles; panels and the rows of `c`
+            // lie inside their slices by the bounds of the caller.
             unsafe {
-                pack(a, i0, tiles, MR, k0, depth, left);
+                let left = match a {
+                    Left::View(a) => {
+                        pack(a, i0, tiles, MR, k0, depth, own);
+                        own.cast_const()
+                    }
+                    Left::Packed(words) => words.as_ptr().add(k0 / 2 * all_rows + i0 * pairs),
+                };
                 for p in p0..p0 + panels {
-                    let panel = b.words.as_ptr().add(k0 / 2 * all + p * pairs * NR);
+                    let panel = b.words.as_ptr().add(k0 / 2 * all_columns + p * pairs * NR);
                     let column = p * NR;
                     let width = NR.min(n - column);
                     let from = match start {
