@@ -89,7 +89,7 @@ impl Lora {
             }
         }
         // Settings that change the computation; the value that means "off".
-        let off: [(&str, &[Json]); 9] = [
+        let off: &[(&str, &[Json])] = &[
             ("bias", &[Json::from("none")]),
             ("use_dora", &[Json::from(false)]),
             ("fan_in_fan_out", &[Json::from(false)]),
@@ -99,6 +99,12 @@ impl Lora {
             ("rank_pattern", &[serde_json::json!({})]),
             ("alpha_pattern", &[serde_json::json!({})]),
             ("trainable_token_indices", &[serde_json::json!([])]),
+            ("target_parameters", &[serde_json::json!([])]),
+            ("exclude_modules", &[serde_json::json!([])]),
+            ("layer_replication", &[serde_json::json!([])]),
+            ("alora_invocation_tokens", &[serde_json::json!([])]),
+            ("use_qalora", &[Json::from(false)]),
+            ("use_bdlora", &[Json::from(false)]),
         ];
         for (name, accepted) in off {
             if let Some(value) = field(name)

@@ -1,0 +1,237 @@
+//! Every trainable tensor receives a gradient, and the right one.
+
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Tensor, Var};
+use visa_nn::{Batch, Decoder, DecoderConfig, Encoder, EncoderConfig, Lora, mean_pool};
+
+use crate::{CPU, golden, ids, tiny};
+
+/// A gradient exists for every variable and is not all zero; but for those that
+/// the mathematics makes zero (`flat`).
+fn check_reached(vars: &[(String, Var)], grads: &GradStore, flat: &str) {
+    assert!(!vars.is_empty());
+    for (name, var) in vars {
+        let grad = grads
+            .get(var)
+            .unwrap_or_else(|| panic!("{name} has no gradient"));
+        let size = grad
+            .abs()
+            .unwrap()
+            .max_all()
+            .unwrap()
+            .to_scalar::<f32>()
+            .unwrap();
+        assert!(size.is_finite(), "{name}: {size}");
+        if !name.ends_with(flat) {
+            assert!(size > 1e-8, "the gradient of {name} is zero");
+        }
+    }
+}
+
+/// Directional derivatives against central differences, along a direction that
+/// is half the gradient's own and half a fixed pattern.
+fn check_differences(vars: &[(String, Var)], loss: impl Fn() -> Tensor) {
+    let grads = loss().backward().unwrap();
+    let value = || f64::from(loss().to_scalar::<f32>().unwrap());
+    let step = 2e-3;
+    for (name, var) in vars {
+        let grad = grads
+            .get(var)
+            .unwrap_or_else(|| panic!("{name} has no gradient"));
+        let unit = |t: &Tensor| -> Tensor {
+            let norm = t
+                .sqr()
+                .unwrap()
+                .sum_all()
+                .unwrap()
+                .to_scalar::<f32>()
+                .unwrap()
+                .sqrt();
+            (t / f64::from(norm.max(1e-12))).unwrap()
+        };
+        let count = var.elem_count();
+        let pattern: Vec<f32> = (0..count)
+            .map(|i| ((i * 7919 + 13) % 31) as f32 - 15.0)
+            .collect();
+        let pattern = Tensor::from_vec(pattern, var.dims(), CPU).unwrap();
+        let direction = (unit(grad) + unit(&pattern)).unwrap();
+        let slope = (grad * &direction).unwrap().sum_all().unwrap();
+        let slope = f64::from(slope.to_scalar::<f32>().unwrap());
+        let start = var.as_tensor().copy().unwrap();
+        let at = |h: f64| {
+            var.set(&(&start + (&direction * h).unwrap()).unwrap())
+                .unwrap();
+            value()
+        };
+        let difference = (at(step) - at(-step)) / (2.0 * step);
+        var.set(&start).unwrap();
+        let tolerance = 2e-3 + 0.02 * slope.abs();
+        assert!(
+            (slope - difference).abs() < tolerance,
+            "{name}: gradient says {slope}, differences say {difference}"
+        );
+    }
+}
+
+fn decoder_loss(decoder: &Decoder) -> Tensor {
+    let inputs = ids(&[&[5, 9, 200, 7, 7, 31], &[8, 100, 3, 4, 4, 4]]);
+    let targets = ids(&[&[9, 200, 7, 7, 31, 1], &[100, 3, 4, 4, 4, 4]]);
+    // The last three of the second row are padding.
+    let weights = [1f32, 1., 0.5, 1., 1., 1., 1., 1., 2., 0., 0., 0.];
+    let weights = Tensor::from_slice(&weights, (2, 6), CPU).unwrap();
+    let (sum, weight) = decoder
+        .loss_sum(&inputs, &targets, &weights, Some(&[6, 3]))
+        .unwrap();
+    (sum / weight).unwrap()
+}
+
+fn encoder_loss(encoder: &Encoder) -> Tensor {
+    let batch = Batch {
+        ids: ids(&[&[5, 9, 200, 7, 7], &[8, 100, 3, 4, 4]]),
+        type_ids: Some(ids(&[&[0, 0, 1, 1, 1], &[0, 0, 0, 0, 0]])),
+        lens: vec![5, 3],
+    };
+    let pooled = mean_pool(&encoder.forward(&batch).unwrap(), &batch.lens).unwrap();
+    let aim: Vec<f32> = (0..pooled.elem_count())
+        .map(|i| (i % 5) as f32 - 2.0)
+        .collect();
+    let aim = Tensor::from_vec(aim, pooled.dims(), CPU).unwrap();
+    (pooled - aim).unwrap().sqr().unwrap().mean_all().unwrap()
+}
+
+fn tiny_encoder() -> Encoder {
+    Encoder::load(&golden("bert"), CPU).unwrap()
+}
+
+/// Adapters begin at zero, where `A` has no gradient: move them off it.
+fn stir(vars: &[(String, Var)]) {
+    for (name, var) in vars {
+        if name.contains("lora_B") {
+            let count = var.elem_count();
+            let values: Vec<f32> = (0..count).map(|i| ((i % 7) as f32 - 3.0) * 0.1).collect();
+            var.set(&Tensor::from_vec(values, var.dims(), CPU).unwrap())
+                .unwrap();
+        }
+    }
+}
+
+#[test]
+fn reach_every_tensor_of_a_decoder() {
+    for name in ["llama-tied", "llama-untied"] {
+        let mut decoder = tiny(name);
+        assert!(decoder.vars().is_empty());
+        decoder.set_trainable(|_| true).unwrap();
+        assert_eq!(decoder.vars().len(), decoder.params().len());
+        let grads = decoder_loss(&decoder).backward().unwrap();
+        check_reached(&decoder.vars(), &grads, "none");
+    }
+}
+
+#[test]
+fn reach_every_tensor_of_a_decoder_with_biases() {
+    let text = r#"{"model_type": "llama", "vocab_size": 300, "hidden_size": 12, "intermediate_size": 20,
+        "num_hidden_layers": 2, "num_attention_heads": 2, "attention_bias": true, "mlp_bias": true}"#;
+    let config = DecoderConfig::parse(text, "config.json".as_ref()).unwrap();
+    let decoder = Decoder::new_random(&config, 4, CPU).unwrap();
+    assert_eq!(decoder.params().elements(), config.parameters());
+    let grads = decoder_loss(&decoder).backward().unwrap();
+    // A bias of the keys adds the same to all scores of a query without rotary
+    // positions; with them it has a gradient, if a small one.
+    check_reached(&decoder.vars(), &grads, "k_proj.bias");
+}
+
+#[test]
+fn reach_every_tensor_of_an_encoder() {
+    let mut encoder = tiny_encoder();
+    encoder.set_trainable(|_| true).unwrap();
+    let grads = encoder_loss(&encoder).backward().unwrap();
+    // The softmax does not see a bias of the keys.
+    check_reached(&encoder.vars(), &grads, "key.bias");
+
+    let config = EncoderConfig {
+        num_hidden_layers: 1,
+        ..encoder.config().clone()
+    };
+    let random = Encoder::new_random(&config, 3, CPU).unwrap();
+    let grads = encoder_loss(&random).backward().unwrap();
+    check_reached(&random.vars(), &grads, "key.bias");
+}
+
+#[test]
+fn reach_adapters_and_nothing_frozen() {
+    let lora = Lora::new(2, 4.0, &["all-linear"]);
+    let decoder = tiny("llama-tied").with_lora(&lora, 1).unwrap();
+    assert_eq!(decoder.vars().len(), 2 * 7 * 2);
+    stir(&decoder.vars());
+    let grads = decoder_loss(&decoder).backward().unwrap();
+    check_reached(&decoder.vars(), &grads, "none");
+    for (name, tensor) in decoder.params().iter() {
+        assert!(
+            grads.get(tensor).is_none(),
+            "{name} is frozen, but has a gradient"
+        );
+    }
+
+    let encoder = tiny_encoder()
+        .with_lora(&Lora::new(2, 4.0, &["query", "output.dense"]), 1)
+        .unwrap();
+    assert_eq!(encoder.vars().len(), 2 * 3 * 2);
+    stir(&encoder.vars());
+    let grads = encoder_loss(&encoder).backward().unwrap();
+    check_reached(&encoder.vars(), &grads, "none");
+}
+
+#[test]
+fn agree_with_differences_through_a_decoder() {
+    for name in ["llama-tied", "llama-untied"] {
+        let mut decoder = tiny(name);
+        decoder.set_trainable(|_| true).unwrap();
+        check_differences(&decoder.vars(), || decoder_loss(&decoder));
+    }
+}
+
+#[test]
+fn agree_with_differences_through_an_encoder_and_adapters() {
+    let mut encoder = tiny_encoder();
+    encoder.set_trainable(|_| true).unwrap();
+    check_differences(&encoder.vars(), || encoder_loss(&encoder));
+
+    let lora = Lora::new(2, 4.0, &["all-linear"]);
+    let decoder = tiny("llama-tied").with_lora(&lora, 1).unwrap();
+    stir(&decoder.vars());
+    check_differences(&decoder.vars(), || decoder_loss(&decoder));
+}
+
+#[test]
+fn freezing_and_thawing_is_exact() {
+    let mut decoder = tiny("llama-untied");
+    decoder
+        .set_trainable(|name| name.contains("layers.1"))
+        .unwrap();
+    let vars = decoder.vars();
+    assert!(vars.iter().all(|(name, _)| name.contains("layers.1")));
+    assert!(vars.is_sorted_by(|a, b| a.0 < b.0));
+    // A step on a variable is seen by the layers.
+    let before = decoder_loss(&decoder).to_scalar::<f32>().unwrap();
+    let (_, var) = &vars[0];
+    var.set(&var.zeros_like().unwrap()).unwrap();
+    let after = decoder_loss(&decoder).to_scalar::<f32>().unwrap();
+    assert_ne!(before, after);
+    // Frozen again, a variable that is still held changes nothing.
+    decoder.set_trainable(|_| false).unwrap();
+    assert!(decoder.vars().is_empty());
+    var.set(&var.ones_like().unwrap()).unwrap();
+    assert_eq!(decoder_loss(&decoder).to_scalar::<f32>().unwrap(), after);
+}
+
+#[test]
+fn a_loss_without_weight_is_an_error() {
+    let decoder = tiny("llama-tied");
+    let inputs = ids(&[&[5, 9]]);
+    let zeros = Tensor::zeros((1, 2), DType::F32, CPU).unwrap();
+    let error = decoder
+        .loss(&inputs, &inputs, &zeros)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("sum to 0"), "{error}");
+}
