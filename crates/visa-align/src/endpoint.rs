@@ -143,7 +143,11 @@ impl EndpointBackend {
     }
 
     /// One candidate: ask, then take the rewrite out of the answer.
-    fn candidate(&self, proposal: &Proposal<'_>, index: usize) -> std::result::Result<String, EndpointError> {
+    fn candidate(
+        &self,
+        proposal: &Proposal<'_>,
+        index: usize,
+    ) -> std::result::Result<String, EndpointError> {
         let seed = proposal.seed.wrapping_add(index as u64);
         let tag = prompt::tag(proposal.text, proposal.best, seed);
         let messages = prompt::messages(self.options.prompt, proposal, &tag);
@@ -151,7 +155,11 @@ impl EndpointBackend {
         request.temperature = Some(self.options.temperature);
         // Servers keep seeds in 32 or 64 signed bits; 31 bits fit all of them.
         request.seed = Some(seed & 0x7fff_ffff);
-        request.max_tokens = Some(self.options.max_tokens.unwrap_or_else(|| answer_tokens(proposal.text, self.options.prompt)));
+        request.max_tokens = Some(
+            self.options
+                .max_tokens
+                .unwrap_or_else(|| answer_tokens(proposal.text, self.options.prompt)),
+        );
         request.stream = self.options.stream;
         let answer = self.client.chat(&request)?;
         prompt::rewrite_of(self.options.prompt, &answer, &tag)
@@ -161,7 +169,10 @@ impl EndpointBackend {
 /// Room for an answer: a token is at least a byte or so of text in the worst scripts and about four in English.
 fn answer_tokens(text: &str, prompt: Prompt) -> u32 {
     let think = if prompt == Prompt::Think { 2048 } else { 0 };
-    u32::try_from(text.len()).unwrap_or(u32::MAX).clamp(512, 32_768) + think
+    u32::try_from(text.len())
+        .unwrap_or(u32::MAX)
+        .clamp(512, 32_768)
+        + think
 }
 
 impl Backend for EndpointBackend {
@@ -180,7 +191,10 @@ impl Backend for EndpointBackend {
                     .collect();
                 threads
                     .into_iter()
-                    .map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                    .map(|t| {
+                        t.join()
+                            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                    })
                     .collect()
             });
             for answer in answers {
@@ -204,6 +218,9 @@ impl Backend for EndpointBackend {
     }
 
     fn name(&self) -> String {
-        format!("{} at {} ({})", self.options.model, self.options.url, self.options.prompt)
+        format!(
+            "{} at {} ({})",
+            self.options.model, self.options.url, self.options.prompt
+        )
     }
 }

@@ -15,7 +15,9 @@ pub type Result<T> = std::result::Result<T, AlignError>;
 #[non_exhaustive]
 pub enum AlignError {
     /// No place that was looked at holds the model; `looked` lists them, one a line.
-    #[error("the {part} model was not found; looked at\n{looked}\npass --model DIR, or set VISA_MODELS to the folder that holds {part}/")]
+    #[error(
+        "the {part} model was not found; looked at\n{looked}\npass --model DIR, or set VISA_MODELS to the folder that holds {part}/"
+    )]
     ModelNotFound {
         /// The folder name of the missing part, such as `detector`.
         part: &'static str,
@@ -31,13 +33,18 @@ pub enum AlignError {
         problem: String,
     },
     /// A model named by hub id could not be fetched.
-    #[error("model {id} could not be fetched from the hub: {problem}; download it elsewhere and pass its folder by --model DIR")]
+    #[error(
+        "model {id} could not be fetched from the hub: {problem}; download it elsewhere and pass its folder by --model DIR"
+    )]
     Hub {
         /// The hub id, `owner/name`.
         id: String,
         /// What the client said.
         problem: String,
     },
+    /// The files of a model are there, but do not make a model.
+    #[error("{0}")]
+    Load(visa_nn::Error),
     /// The network code refused its input.
     #[error("{doing}: {source}")]
     Nn {
@@ -75,7 +82,9 @@ pub enum AlignError {
         limit: usize,
     },
     /// A model gave a number that is not finite.
-    #[error("the {part} gave a number that is not finite for {text:?}; its weights are damaged or do not fit this version")]
+    #[error(
+        "the {part} gave a number that is not finite for {text:?}; its weights are damaged or do not fit this version"
+    )]
     NotFinite {
         /// The model.
         part: &'static str,
@@ -93,7 +102,9 @@ pub enum AlignError {
         wanted: &'static str,
     },
     /// The goal of a rewrite is a persona or instruction, and no translator was given.
-    #[error("an instruction in words needs the translator model; give a shift or a target instead, or install the model")]
+    #[error(
+        "an instruction in words needs the translator model; give a shift or a target instead, or install the model"
+    )]
     NoTranslator,
     /// The caller asked to stop.
     #[error("interrupted")]
@@ -105,7 +116,7 @@ impl AlignError {
     pub fn is_model(&self) -> bool {
         matches!(
             self,
-            Self::ModelNotFound { .. } | Self::ModelFile { .. } | Self::Hub { .. }
+            Self::ModelNotFound { .. } | Self::ModelFile { .. } | Self::Load(_) | Self::Hub { .. }
         )
     }
 

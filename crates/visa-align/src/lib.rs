@@ -10,21 +10,27 @@ pub mod detector;
 pub mod embedded;
 pub mod endpoint;
 pub mod error;
+pub mod format;
 pub mod head;
 pub mod models;
 pub mod rewrite;
 pub mod shield;
+#[cfg(test)]
+mod testing;
 pub mod translator;
 mod trunk;
+mod windows;
 
 pub use backend::{Backend, Consistent, Proposal, Values};
 pub use checker::Checker;
 pub use detector::{DetectOptions, Detection, Detector, Span, Text};
-pub use embedded::EmbeddedBackend;
-pub use endpoint::{EndpointBackend, EndpointError, EndpointOptions, Prompt};
+pub use embedded::{EmbeddedBackend, EmbeddedOptions};
+pub use endpoint::{EndpointBackend, EndpointError, EndpointOptions, Key, Prompt};
 pub use error::{AlignError, Result};
 pub use models::{Models, Part};
 pub use rewrite::{
-    Acceptance, Cancel, Goal, Loop, Outcome, OutcomeKind, Progress, RewriteOptions, RewriteRequest,
+    Acceptance, Cancel, Goal, Judged, Loop, Outcome, OutcomeKind, Progress, RewriteOptions,
+    RewriteRequest,
 };
-pub use translator::{Notice, Translation, Translator};
+pub use translator::{Notice, Translation, Translator, explicit};
+pub use trunk::Trunk;

@@ -124,12 +124,18 @@ impl Models {
     /// Uses exactly this folder: a models folder, or one part, whose siblings and the default places serve the others.
     pub fn at(path: &Path) -> Result<Self> {
         if !path.is_dir() {
-            return Err(AlignError::file(path, "not a folder; --model wants the folder that holds the model's files"));
+            return Err(AlignError::file(
+                path,
+                "not a folder; --model wants the folder that holds the model's files",
+            ));
         }
         if let Some(part) = part_of(path)? {
             let mut places = Vec::new();
             if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-                places.push(Place { reason: "beside --model", path: parent.to_path_buf() });
+                places.push(Place {
+                    reason: "beside --model",
+                    path: parent.to_path_buf(),
+                });
             }
             places.extend(default_places());
             return Ok(Self {
@@ -139,7 +145,10 @@ impl Models {
         }
         if Part::ALL.iter().any(|p| path.join(p.folder()).is_dir()) {
             return Ok(Self {
-                places: vec![Place { reason: "--model", path: path.to_path_buf() }],
+                places: vec![Place {
+                    reason: "--model",
+                    path: path.to_path_buf(),
+                }],
                 single: None,
             });
         }
@@ -178,7 +187,12 @@ impl Models {
                     None => Some(format!("not found in {} places", self.places.len())),
                     Some(dir) => check_files(dir, part.files()).err().map(|e| e.to_string()),
                 };
-                PartReport { part, path, bytes, problem }
+                PartReport {
+                    part,
+                    path,
+                    bytes,
+                    problem,
+                }
             })
             .collect()
     }
@@ -208,10 +222,20 @@ impl Models {
 fn default_places() -> Vec<Place> {
     let mut places = Vec::new();
     if let Some(path) = std::env::var_os("VISA_MODELS").filter(|v| !v.is_empty()) {
-        places.push(Place { reason: "VISA_MODELS", path: path.into() });
+        places.push(Place {
+            reason: "VISA_MODELS",
+            path: path.into(),
+        });
     }
-    if let Some(bin) = std::env::current_exe().ok().as_deref().and_then(Path::parent) {
-        places.push(Place { reason: "next to the program", path: bin.join("models") });
+    if let Some(bin) = std::env::current_exe()
+        .ok()
+        .as_deref()
+        .and_then(Path::parent)
+    {
+        places.push(Place {
+            reason: "next to the program",
+            path: bin.join("models"),
+        });
         places.push(Place {
             reason: "the installation's shared data",
             path: bin.join("../share/visa/models"),
@@ -222,13 +246,20 @@ fn default_places() -> Vec<Place> {
         path: Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models"),
     });
     if let Some(data) = user_data_dir() {
-        places.push(Place { reason: "the user's data", path: data.join("visa/models") });
+        places.push(Place {
+            reason: "the user's data",
+            path: data.join("visa/models"),
+        });
     }
     places
 }
 
 fn user_data_dir() -> Option<PathBuf> {
-    let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let var = |name| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
     if cfg!(windows) {
         var("LOCALAPPDATA")
     } else if cfg!(target_os = "macos") {
@@ -251,7 +282,10 @@ fn part_of(dir: &Path) -> Result<Option<Part>> {
             .map_err(|e| AlignError::file(&path, format!("not valid JSON: {e}")))
     };
     if let Some(head) = read("head.json")? {
-        let kind = head.get("kind").and_then(|k| k.as_str()).unwrap_or_default();
+        let kind = head
+            .get("kind")
+            .and_then(|k| k.as_str())
+            .unwrap_or_default();
         return match kind {
             "detector" => Ok(Some(Part::Detector)),
             "translator" => Ok(Some(Part::Translator)),
@@ -292,10 +326,16 @@ pub(crate) fn check_files(dir: &Path, names: &[&str]) -> Result<()> {
     for name in names {
         let path = dir.join(name);
         let meta = std::fs::metadata(&path).map_err(|e| {
-            AlignError::file(&path, format!("{e}; the model is incomplete, fetch it again"))
+            AlignError::file(
+                &path,
+                format!("{e}; the model is incomplete, fetch it again"),
+            )
         })?;
         if meta.len() == 0 {
-            return Err(AlignError::file(&path, "the file is empty; fetch the model again"));
+            return Err(AlignError::file(
+                &path,
+                "the file is empty; fetch the model again",
+            ));
         }
         if name.ends_with(".safetensors") {
             check_safetensors(&path, meta.len())?;
@@ -317,14 +357,17 @@ fn check_safetensors(path: &Path, size: u64) -> Result<()> {
     if header_len > MAX_HEADER || header_len + 8 > size {
         let start = String::from_utf8_lossy(&length).into_owned();
         if start.starts_with("version ") {
-            return Err(damaged("a Git LFS pointer stands in place of the weights".into()));
+            return Err(damaged(
+                "a Git LFS pointer stands in place of the weights".into(),
+            ));
         }
         return Err(damaged(format!(
             "truncated or no safetensors file: the header claims {header_len} of {size} bytes"
         )));
     }
     let mut header = vec![0u8; header_len as usize];
-    file.read_exact(&mut header).map_err(|e| AlignError::file(path, e))?;
+    file.read_exact(&mut header)
+        .map_err(|e| AlignError::file(path, e))?;
     let header: serde_json::Value = serde_json::from_slice(&header)
         .map_err(|e| damaged(format!("its header is not valid JSON ({e})")))?;
     let data_end = header
@@ -349,35 +392,278 @@ fn is_hub_id(text: &str) -> bool {
     let ok = |s: &str| {
         !s.is_empty()
             && !s.starts_with('.')
-            && s.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+            && s.chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
     };
-    text.split_once('/').is_some_and(|(owner, name)| ok(owner) && ok(name))
+    text.split_once('/')
+        .is_some_and(|(owner, name)| ok(owner) && ok(name))
 }
 
 /// Fetches the files of a models repository that this program uses; answers the folder they lie in.
 fn download(id: &str) -> Result<PathBuf> {
-    let hub = |e: hf_hub::api::sync::ApiError| AlignError::Hub { id: id.into(), problem: e.to_string() };
+    let hub = |e: hf_hub::api::sync::ApiError| AlignError::Hub {
+        id: id.into(),
+        problem: e.to_string(),
+    };
     let repo = hf_hub::api::sync::ApiBuilder::from_env()
         .with_progress(false)
         .build()
         .map_err(hub)?
         .model(id.to_string());
-    let known: Vec<&str> = Part::ALL.iter().flat_map(|p| p.files()).copied().chain(["tokenizer_config.json"]).collect();
+    let known: Vec<&str> = Part::ALL
+        .iter()
+        .flat_map(|p| p.files())
+        .copied()
+        .chain(["tokenizer_config.json"])
+        .collect();
     let info = repo.info().map_err(hub)?;
     let mut root: Option<PathBuf> = None;
     for sibling in &info.siblings {
         let name = sibling.rfilename.as_str();
         let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
-        let wanted = known.contains(&file) && (folder.is_empty() || Part::ALL.iter().any(|p| p.folder() == folder));
+        let wanted = known.contains(&file)
+            && (folder.is_empty() || Part::ALL.iter().any(|p| p.folder() == folder));
         if !wanted {
             continue;
         }
         let path = repo.get(name).map_err(hub)?;
-        let base = if folder.is_empty() { path.parent() } else { path.parent().and_then(Path::parent) };
+        let base = if folder.is_empty() {
+            path.parent()
+        } else {
+            path.parent().and_then(Path::parent)
+        };
         root = base.map(Path::to_path_buf).or(root);
     }
     root.ok_or_else(|| AlignError::Hub {
         id: id.into(),
         problem: "the repository holds none of the files of a VISA model".into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use crate::{Checker, Detector, Translator, Trunk};
+
+    #[track_caller]
+    fn check_error<T>(result: Result<T>, words: &[&str]) {
+        let Err(error) = result else {
+            panic!("should fail with {words:?}")
+        };
+        assert!(error.is_model(), "{error:?} ends with exit code 3");
+        let message = error.to_string();
+        for word in words {
+            assert!(message.contains(word), "{message:?} should say {word:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_of_models_is_found_and_reported() {
+        let dir = tempfile::tempdir().unwrap();
+        testing::models(dir.path());
+        let models = Models::at(dir.path()).unwrap();
+        for report in models.report() {
+            assert_eq!(report.problem, None, "{report:?}");
+            assert!(
+                report.bytes > 100
+                    && report.path.as_deref() == Some(&*dir.path().join(report.part.folder()))
+            );
+        }
+        let trunk = Trunk::find(&models).unwrap();
+        Detector::find(&models, &trunk).unwrap();
+        Translator::find(&models, &trunk).unwrap();
+        Checker::find(&models, &trunk).unwrap();
+    }
+
+    #[test]
+    fn a_single_part_is_told_by_its_files() {
+        let dir = tempfile::tempdir().unwrap();
+        testing::models(dir.path());
+        for part in Part::ALL {
+            let path = dir.path().join(part.folder());
+            let models = Models::at(&path).unwrap();
+            assert_eq!(models.dir(part).unwrap(), path);
+            // The others lie beside it.
+            assert_eq!(
+                models.dir(Part::Encoder).unwrap().canonicalize().unwrap(),
+                dir.path().join("encoder").canonicalize().unwrap()
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_every_place() {
+        let dir = tempfile::tempdir().unwrap();
+        testing::encoder(&dir.path().join("encoder"));
+        let models = Models::at(dir.path()).unwrap();
+        let place = dir.path().join("detector").display().to_string();
+        check_error(
+            models.dir(Part::Detector),
+            &[&place, "VISA_MODELS", "--model"],
+        );
+        let report = models.report();
+        assert!(report[0].problem.is_none() && report[1].problem.is_some());
+
+        check_error(
+            Models::find(Some("/no/such/folder")),
+            &["/no/such/folder", "owner/name"],
+        );
+        check_error(
+            Models::at(&dir.path().join("encoder/config.json")),
+            &["not a folder"],
+        );
+        let empty = tempfile::tempdir().unwrap();
+        check_error(Models::at(empty.path()), &["neither config.json"]);
+        assert!(
+            default_places()
+                .iter()
+                .any(|p| p.path.ends_with("../../models"))
+        );
+    }
+
+    /// Damages one file of a whole set of models and looks at what loading it says.
+    #[track_caller]
+    fn check_damage(file: &str, damage: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>, words: &[&str]) {
+        let dir = tempfile::tempdir().unwrap();
+        testing::models(dir.path());
+        let path = dir.path().join(file);
+        match damage(std::fs::read(&path).unwrap()) {
+            Some(bytes) => std::fs::write(&path, bytes).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let name = Path::new(file).file_name().unwrap().to_str().unwrap();
+        let words: Vec<&str> = words.iter().copied().chain([name]).collect();
+        check_error(Detector::load(&dir.path().join("detector")), &words);
+    }
+
+    #[test]
+    fn damaged_files_are_named() {
+        check_damage("encoder/model.safetensors", |_| None, &["incomplete"]);
+        check_damage(
+            "encoder/model.safetensors",
+            |b| Some(b[..b.len() / 2].to_vec()),
+            &["truncated", "fetch"],
+        );
+        check_damage(
+            "encoder/model.safetensors",
+            |b| Some(b[..5].to_vec()),
+            &["truncated"],
+        );
+        check_damage(
+            "encoder/model.safetensors",
+            |_| Some(Vec::new()),
+            &["empty"],
+        );
+        check_damage(
+            "encoder/model.safetensors",
+            |_| Some(b"version https://git-lfs.github.com/spec/v1\noid".to_vec()),
+            &["LFS"],
+        );
+        check_damage(
+            "encoder/model.safetensors",
+            |b| Some([b.as_slice(), b"xx"].concat()),
+            &["promises"],
+        );
+        check_damage(
+            "encoder/model.safetensors",
+            |b| Some([&[255u8; 8], &b[8..]].concat()),
+            &["header"],
+        );
+        check_damage("encoder/config.json", |_| Some(b"{".to_vec()), &[]);
+        check_damage(
+            "encoder/tokenizer.json",
+            |b| Some(b[..b.len() / 2].to_vec()),
+            &[],
+        );
+        check_damage(
+            "detector/head.json",
+            |b| Some(b[..b.len() / 2].to_vec()),
+            &[],
+        );
+        check_damage(
+            "detector/head.json",
+            |b| {
+                Some(
+                    String::from_utf8(b)
+                        .unwrap()
+                        .replace("detector", "nli")
+                        .into_bytes(),
+                )
+            },
+            &[],
+        );
+        check_damage(
+            "detector/head.safetensors",
+            |b| Some(b[..b.len() - 8].to_vec()),
+            &["truncated"],
+        );
+        check_damage(
+            "detector/adapter_model.safetensors",
+            |_| None,
+            &["incomplete"],
+        );
+    }
+
+    #[test]
+    fn a_tokenizer_that_does_not_fit_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        testing::models(dir.path());
+        let more = [
+            "many",
+            "many",
+            "other",
+            "words",
+            "many words, other words, words and words",
+        ];
+        let other = visa_nn::Tokenizer::train_bpe(
+            more.iter(),
+            600,
+            &["[PAD]", "[CLS]", "[SEP]", "[A]", "[B]"],
+        )
+        .unwrap();
+        let specials: Vec<String> = (0..400).map(|i| format!("[{i}]")).collect();
+        let names: Vec<&str> = ["[PAD]", "[CLS]", "[SEP]"]
+            .into_iter()
+            .chain(specials.iter().map(String::as_str))
+            .collect();
+        let large = visa_nn::Tokenizer::train_bpe(more.iter(), 700, &names).unwrap();
+        assert!(large.vocab_size() > other.vocab_size());
+        large.save(&dir.path().join("encoder")).unwrap();
+        check_error(
+            Detector::load(&dir.path().join("detector")),
+            &["tokenizer.json", "rows"],
+        );
+    }
+
+    #[test]
+    fn an_adapter_of_another_trunk_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        testing::models(dir.path());
+        let path = dir.path().join("detector/head.json");
+        let text = std::fs::read_to_string(&path).unwrap().replace(
+            "\"base_sha256\": \"\"",
+            "\"base_sha256\": \"0123456789abcdef\"",
+        );
+        std::fs::write(&path, text).unwrap();
+        check_error(
+            Detector::load(&dir.path().join("detector")),
+            &["another encoder", "0123456789ab"],
+        );
+    }
+
+    #[test]
+    fn hub_ids() {
+        for (text, expected) in [
+            ("owner/name", true),
+            ("a/b.c-d_1", true),
+            ("name", false),
+            ("/abs", false),
+            ("../x", false),
+            ("a/b/c", false),
+            ("a b/c", false),
+        ] {
+            assert_eq!(is_hub_id(text), expected, "{text}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod tests;
 
 use std::collections::HashSet;
 
+pub use visa_score::Acceptance;
 use visa_score::{Consistency, Score, guards, score};
 use visa_values::{Profile, Shift, Target, metrics};
 
@@ -19,9 +20,10 @@ use crate::error::{AlignError, Result};
 use crate::translator::{Notice, Translator};
 
 pub use outcome::{Outcome, OutcomeKind};
-pub use request::{Acceptance, Cancel, Goal, MAX_TEXT, RewriteOptions, RewriteRequest};
+pub use request::{Cancel, Goal, MAX_TEXT, RewriteOptions, RewriteRequest};
 
 use outcome::Tally;
+pub(crate) use request::check_text;
 
 /// A candidate that was judged.
 #[derive(Clone, Debug)]
@@ -110,8 +112,16 @@ impl Loop<'_> {
         let before = single(self.values.profiles(std::slice::from_ref(&text))?)?;
         cancel.check()?;
         let (target, notice) = self.aim(&request.goal, &before)?;
-        progress(&Progress::Aimed { before: &before, target: &target });
-        let aim = Aim { request, before, target, notice };
+        progress(&Progress::Aimed {
+            before: &before,
+            target: &target,
+        });
+        let aim = Aim {
+            request,
+            before,
+            target,
+            notice,
+        };
         if let Some(reason) = self.nothing_to_do(&aim) {
             return self.original(aim, OutcomeKind::Unchanged, reason, 0, 0);
         }
@@ -129,9 +139,12 @@ impl Loop<'_> {
         let mut tally = Tally::default();
         for round in 0..self.options.rounds {
             cancel.check()?;
-            progress(&Progress::Asking { round, of: self.options.rounds });
+            progress(&Progress::Asking {
+                round,
+                of: self.options.rounds,
+            });
             let at = best.as_ref().map_or(&aim.before, |b| &b.after);
-            let gap = std::array::from_fn(|i| aim.target.profile().as_array()[i] - at.as_array()[i]);
+            let gap = std::array::from_fn(|i| aim.target.as_array()[i] - at.as_array()[i]);
             let proposed = self.backend.propose(&Proposal {
                 text: &aim.request.text,
                 query: aim.request.query.as_deref(),
@@ -148,16 +161,32 @@ impl Loop<'_> {
             let fresh = self.filter(&aim.request.text, proposed, &mut seen, &mut tally);
             let judged = self.judge(&aim, fresh, round, &mut tally)?;
             let count = judged.len();
-            let (accepted, improved) = self.select(judged, best.as_ref(), &mut tally);
+            let (accepted, improved) = self.select(&aim, judged, best.as_ref(), &mut tally);
             if let Some(winner) = accepted {
-                progress(&Progress::Judged { round, candidates: count, best: Some(&winner), accepted: true });
+                progress(&Progress::Judged {
+                    round,
+                    candidates: count,
+                    best: Some(&winner),
+                    accepted: true,
+                });
                 return Ok(self.accepted(aim, winner, round, &tally));
             }
             best = improved.or(best);
-            progress(&Progress::Judged { round, candidates: count, best: best.as_ref(), accepted: false });
+            progress(&Progress::Judged {
+                round,
+                candidates: count,
+                best: best.as_ref(),
+                accepted: false,
+            });
         }
         let reason = tally.reason(self.options.rounds, &self.options.acceptance);
-        self.original(aim, OutcomeKind::KeptOriginal, reason, self.options.rounds, tally.proposed)
+        self.original(
+            aim,
+            OutcomeKind::KeptOriginal,
+            reason,
+            self.options.rounds,
+            tally.proposed,
+        )
     }
 
     fn aim(&self, goal: &Goal, before: &Profile) -> Result<(Target, Option<Notice>)> {
@@ -179,11 +208,11 @@ impl Loop<'_> {
             return Some("the instruction says nothing about values, so nothing is shifted".into());
         }
         if let Goal::Shift(shift) = &aim.request.goal
-            && shift.as_array().iter().all(|&d| d == 0.0)
+            && shift.is_zero()
         {
             return Some("the shift is zero".into());
         }
-        let distance = metrics::l2(aim.before.as_array(), aim.target.profile().as_array());
+        let distance = metrics::l2(aim.before.as_array(), aim.target.as_array());
         (distance < self.options.near).then(|| {
             format!(
                 "the text already speaks the target's values (distance {distance:.2}, below {:.2})",
@@ -193,7 +222,13 @@ impl Loop<'_> {
     }
 
     /// Drops what is empty, a copy, a repetition, or too long, and counts why.
-    fn filter(&self, original: &str, proposed: Vec<String>, seen: &mut HashSet<String>, tally: &mut Tally) -> Vec<String> {
+    fn filter(
+        &self,
+        original: &str,
+        proposed: Vec<String>,
+        seen: &mut HashSet<String>,
+        tally: &mut Tally,
+    ) -> Vec<String> {
         let longest = (original.len() as f32 * self.options.growth) as usize + 200;
         let mut fresh = Vec::new();
         for candidate in proposed {
@@ -211,7 +246,13 @@ impl Loop<'_> {
     }
 
     /// Scores candidates; those that violate a guard are counted and left out before any model sees them.
-    fn judge(&self, aim: &Aim<'_>, candidates: Vec<String>, round: usize, tally: &mut Tally) -> Result<Vec<Judged>> {
+    fn judge(
+        &self,
+        aim: &Aim<'_>,
+        candidates: Vec<String>,
+        round: usize,
+        tally: &mut Tally,
+    ) -> Result<Vec<Judged>> {
         let original = aim.request.text.as_str();
         let mut kept = Vec::new();
         for candidate in candidates {
@@ -227,7 +268,10 @@ impl Loop<'_> {
         }
         let texts: Vec<Text> = kept
             .iter()
-            .map(|text| Text { text: text.clone(), context: aim.request.query.clone() })
+            .map(|text| Text {
+                text: text.clone(),
+                context: aim.request.query.clone(),
+            })
             .collect();
         let profiles = self.values.profiles(&texts)?;
         let pairs: Vec<(&str, &str)> = kept.iter().map(|c| (original, c.as_str())).collect();
@@ -236,30 +280,56 @@ impl Loop<'_> {
             .zip(profiles)
             .zip(consistencies)
             .map(|((text, after), consistency)| {
-                let score = score(&aim.before, &after, &aim.target, consistency, Vec::new(), &self.options.weights)?;
-                Ok(Judged { text, after, score, round })
+                let score = score(
+                    &aim.before,
+                    &after,
+                    &aim.target,
+                    consistency,
+                    Vec::new(),
+                    &self.options.weights,
+                )?;
+                Ok(Judged {
+                    text,
+                    after,
+                    score,
+                    round,
+                })
             })
             .collect()
     }
 
     /// The best accepted candidate, else the best consistent one if it beats the best so far.
-    fn select(&self, judged: Vec<Judged>, best: Option<&Judged>, tally: &mut Tally) -> (Option<Judged>, Option<Judged>) {
+    fn select(
+        &self,
+        aim: &Aim<'_>,
+        judged: Vec<Judged>,
+        best: Option<&Judged>,
+        tally: &mut Tally,
+    ) -> (Option<Judged>, Option<Judged>) {
+        let copy = metrics::l2(aim.before.as_array(), aim.target.as_array());
         let mut accepted: Option<Judged> = None;
         let mut improved: Option<Judged> = None;
         for candidate in judged {
-            let slot = match self.options.acceptance.fault(&candidate.score) {
-                None => &mut accepted,
-                Some(fault) => {
-                    tally.fault(fault, &candidate.score);
-                    let better = best.is_none_or(|b| candidate.score.total > b.score.total);
-                    if !(fault.keeps_meaning() && better) {
-                        continue;
-                    }
-                    &mut improved
+            let slot = if candidate
+                .score
+                .accepted(&self.options.acceptance)
+                .is_accepted()
+            {
+                &mut accepted
+            } else {
+                let consistent = tally.refused(&candidate.score, &self.options.acceptance);
+                // The next round builds on a candidate only if it keeps the meaning and comes nearer.
+                let nearer = candidate.score.value.l2 < best.map_or(copy, |b| b.score.value.l2);
+                if !(consistent && nearer) {
+                    continue;
                 }
+                &mut improved
             };
             // Strictly greater: of equals the first stays, so that the order of proposals decides, not chance.
-            if slot.as_ref().is_none_or(|s| candidate.score.total > s.score.total) {
+            if slot
+                .as_ref()
+                .is_none_or(|s| candidate.score.total > s.score.total)
+            {
                 *slot = Some(candidate);
             }
         }
@@ -267,12 +337,12 @@ impl Loop<'_> {
     }
 
     fn accepted(&self, aim: Aim<'_>, winner: Judged, round: usize, tally: &Tally) -> Outcome {
+        let verdict = winner.score.accepted(&self.options.acceptance);
         let reason = format!(
-            "accepted in round {} of {}: progress {:.2}, consistency {:.2}",
+            "accepted in round {} of {}: {}",
             round + 1,
             self.options.rounds,
-            winner.score.value.progress,
-            winner.score.consistency.mean(),
+            verdict.reason()
         );
         Outcome {
             original: aim.request.text.clone(),
@@ -288,9 +358,26 @@ impl Loop<'_> {
         }
     }
 
-    fn original(&self, aim: Aim<'_>, outcome: OutcomeKind, reason: String, rounds: usize, candidates: usize) -> Result<Outcome> {
-        let same = Consistency { forward: 1.0, backward: 1.0 };
-        let score = score(&aim.before, &aim.before, &aim.target, same, Vec::new(), &self.options.weights)?;
+    fn original(
+        &self,
+        aim: Aim<'_>,
+        outcome: OutcomeKind,
+        reason: String,
+        rounds: usize,
+        candidates: usize,
+    ) -> Result<Outcome> {
+        let same = Consistency {
+            forward: 1.0,
+            backward: 1.0,
+        };
+        let score = score(
+            &aim.before,
+            &aim.before,
+            &aim.target,
+            same,
+            Vec::new(),
+            &self.options.weights,
+        )?;
         Ok(Outcome {
             original: aim.request.text.clone(),
             rewritten: aim.request.text.clone(),
@@ -317,5 +404,8 @@ fn round_seed(seed: u64, round: usize) -> u64 {
 }
 
 fn single(profiles: Vec<Profile>) -> Result<Profile> {
-    profiles.into_iter().next().ok_or(AlignError::NotFinite { part: "detector", text: String::new() })
+    profiles.into_iter().next().ok_or(AlignError::NotFinite {
+        part: "detector",
+        text: String::new(),
+    })
 }

@@ -9,7 +9,9 @@ use visa_wire::openai::WireError;
 #[non_exhaustive]
 pub enum EndpointError {
     /// The address is none.
-    #[error("endpoint address {url:?}: {problem}; expected something like http://localhost:8000/v1")]
+    #[error(
+        "endpoint address {url:?}: {problem}; expected something like http://localhost:8000/v1"
+    )]
     Url {
         /// As given.
         url: String,
@@ -37,7 +39,9 @@ pub enum EndpointError {
         url: String,
     },
     /// No (whole) answer in time.
-    #[error("{url} did not answer within {seconds:.1} s ({phase}); the server hangs or is overloaded, or raise the timeout")]
+    #[error(
+        "{url} did not answer within {seconds:.1} s ({phase}); the server hangs or is overloaded, or raise the timeout"
+    )]
     Timeout {
         /// The address.
         url: String,
@@ -57,7 +61,9 @@ pub enum EndpointError {
         attempts: u32,
     },
     /// The server points elsewhere. Redirects are not followed: they would carry text and key to a place nobody named.
-    #[error("{url} redirects ({status}) to {location:?}, which is not followed; if that is right, pass it as the address")]
+    #[error(
+        "{url} redirects ({status}) to {location:?}, which is not followed; if that is right, pass it as the address"
+    )]
     Redirect {
         /// The address.
         url: String,
@@ -77,7 +83,9 @@ pub enum EndpointError {
         said: String,
     },
     /// The server knows no such model, or has no such path.
-    #[error("{url} knows no model {model:?} or no such path ({status}{said}); check --endpoint-model and the address")]
+    #[error(
+        "{url} knows no model {model:?} or no such path ({status}{said}); check --endpoint-model and the address"
+    )]
     NotFound {
         /// The address.
         url: String,
@@ -160,11 +168,16 @@ impl EndpointError {
     pub(crate) fn is_final(&self) -> bool {
         !matches!(
             self,
-            Self::Declined { .. } | Self::LengthLimit | Self::NoRewrite { .. } | Self::TooLarge { .. }
+            Self::Declined { .. }
+                | Self::LengthLimit
+                | Self::NoRewrite { .. }
+                | Self::TooLarge { .. }
         )
     }
 }
 
 fn wait_words(wait: Option<Duration>) -> String {
-    wait.map_or_else(String::new, |w| format!("; it asks to wait {} s", w.as_secs()))
+    wait.map_or_else(String::new, |w| {
+        format!("; it asks to wait {} s", w.as_secs())
+    })
 }

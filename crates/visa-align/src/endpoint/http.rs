@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ureq::http::Response;
 use ureq::{Agent, Body, Timeout};
 use visa_wire::openai::{
-    ApiProblem, ChatRequest, ChatResponse, SseParser, StreamAssembler, WireError, error_message, parse_response,
+    ApiProblem, ChatRequest, ChatResponse, SseParser, StreamAssembler, WireError, error_message,
+    parse_response,
 };
 
 use super::{EndpointError, EndpointOptions, Key};
@@ -70,8 +71,11 @@ impl Client {
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Again(error, wait)) => (error, wait),
             };
-            let wait = wait.unwrap_or_else(|| self.backoff.saturating_mul(1 << (attempt - 1).min(16)));
-            if attempt > self.retries || (wait > self.max_wait && matches!(error, EndpointError::RateLimited { .. })) {
+            let wait =
+                wait.unwrap_or_else(|| self.backoff.saturating_mul(1 << (attempt - 1).min(16)));
+            if attempt > self.retries
+                || (wait > self.max_wait && matches!(error, EndpointError::RateLimited { .. }))
+            {
                 return Err(error);
             }
             tracing::debug!(%error, attempt, ?wait, "trying again");
@@ -103,7 +107,11 @@ impl Client {
                 // A body that ends too early may be whole next time.
                 let again = matches!(problem, WireError::Truncated { .. });
                 let error = self.answer(problem);
-                if again { Failure::Again(error, None) } else { Failure::Final(error) }
+                if again {
+                    Failure::Again(error, None)
+                } else {
+                    Failure::Final(error)
+                }
             })
         }
     }
@@ -129,8 +137,13 @@ impl Client {
         let last = parser.take().and_then(SseParser::finish);
         match read {
             // A connection lost before the end of the stream is a cut stream, with what came until then.
-            Err(Failure::Again(EndpointError::Connection { .. } | EndpointError::Answer { .. }, _)) if !answer.is_done() => {
-                let problem = WireError::CutStream { bytes: answer.bytes() };
+            Err(Failure::Again(
+                EndpointError::Connection { .. } | EndpointError::Answer { .. },
+                _,
+            )) if !answer.is_done() => {
+                let problem = WireError::CutStream {
+                    bytes: answer.bytes(),
+                };
                 return Err(Failure::Again(self.answer(problem), None));
             }
             Err(failure) if !answer.is_done() => return Err(failure),
@@ -143,7 +156,9 @@ impl Client {
         .and_then(|()| answer.finish());
         finished.map_err(|problem| match problem {
             // A last line that broke off inside its JSON is the cut, not a fault of the format.
-            WireError::CutStream { .. } | WireError::Truncated { .. } => Failure::Again(self.answer(problem), None),
+            WireError::CutStream { .. } | WireError::Truncated { .. } => {
+                Failure::Again(self.answer(problem), None)
+            }
             other => Failure::Final(self.answer(other)),
         })
     }
@@ -185,11 +200,21 @@ impl Client {
     }
 
     /// An answer with a status that is no success.
-    fn status(&self, status: u16, response: &mut Response<Body>, model: &str, attempts: u32) -> Failure {
+    fn status(
+        &self,
+        status: u16,
+        response: &mut Response<Body>,
+        model: &str,
+        attempts: u32,
+    ) -> Failure {
         let url = self.url.clone();
         if (300..400).contains(&status) {
             let location = header(response, "location").to_string();
-            return Failure::Final(EndpointError::Redirect { url, status, location });
+            return Failure::Final(EndpointError::Redirect {
+                url,
+                status,
+                location,
+            });
         }
         let wait = retry_after(header(response, "retry-after"), SystemTime::now());
         // An unreadable error body is no reason to hide the status.
@@ -202,15 +227,39 @@ impl Client {
         });
         match status {
             401 | 403 => Failure::Final(EndpointError::Unauthorized { url, status, said }),
-            404 => Failure::Final(EndpointError::NotFound { url, model: model.to_string(), status, said }),
-            400 | 422 if unknown_model => {
-                Failure::Final(EndpointError::NotFound { url, model: model.to_string(), status, said })
-            }
+            404 => Failure::Final(EndpointError::NotFound {
+                url,
+                model: model.to_string(),
+                status,
+                said,
+            }),
+            400 | 422 if unknown_model => Failure::Final(EndpointError::NotFound {
+                url,
+                model: model.to_string(),
+                status,
+                said,
+            }),
             429 => {
                 let long = wait.filter(|&w| w > self.max_wait);
-                Failure::Again(EndpointError::RateLimited { url, attempts, wait: long, said }, wait)
+                Failure::Again(
+                    EndpointError::RateLimited {
+                        url,
+                        attempts,
+                        wait: long,
+                        said,
+                    },
+                    wait,
+                )
             }
-            408 | 500..=599 => Failure::Again(EndpointError::Server { url, status, attempts, said }, wait),
+            408 | 500..=599 => Failure::Again(
+                EndpointError::Server {
+                    url,
+                    status,
+                    attempts,
+                    said,
+                },
+                wait,
+            ),
             _ => Failure::Final(EndpointError::Rejected { url, status, said }),
         }
     }
@@ -224,24 +273,47 @@ impl Client {
                     Timeout::RecvBody => (self.timeout, "reading the answer"),
                     _ => (self.timeout, "waiting for the answer"),
                 };
-                Failure::Final(EndpointError::Timeout { url, seconds: seconds.as_secs_f32(), phase })
+                Failure::Final(EndpointError::Timeout {
+                    url,
+                    seconds: seconds.as_secs_f32(),
+                    phase,
+                })
             }
             ureq::Error::HostNotFound => Failure::Final(EndpointError::HostNotFound { url }),
             ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => {
                 Failure::Again(EndpointError::Refused { url, attempts }, None)
             }
-            ureq::Error::ConnectionFailed => Failure::Again(EndpointError::Refused { url, attempts }, None),
+            ureq::Error::ConnectionFailed => {
+                Failure::Again(EndpointError::Refused { url, attempts }, None)
+            }
             ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::TimedOut => {
                 let seconds = self.timeout.as_secs_f32();
-                Failure::Final(EndpointError::Timeout { url, seconds, phase: "waiting for the answer" })
+                Failure::Final(EndpointError::Timeout {
+                    url,
+                    seconds,
+                    phase: "waiting for the answer",
+                })
             }
-            ureq::Error::BadUri(_) => Failure::Final(EndpointError::Url { url, problem: "not an address" }),
-            other => Failure::Again(EndpointError::Connection { url, problem: other.to_string(), attempts }, None),
+            ureq::Error::BadUri(_) => Failure::Final(EndpointError::Url {
+                url,
+                problem: "not an address",
+            }),
+            other => Failure::Again(
+                EndpointError::Connection {
+                    url,
+                    problem: other.to_string(),
+                    attempts,
+                },
+                None,
+            ),
         }
     }
 
     fn answer(&self, problem: WireError) -> EndpointError {
-        EndpointError::Answer { url: self.url.clone(), problem }
+        EndpointError::Answer {
+            url: self.url.clone(),
+            problem,
+        }
     }
 }
 
@@ -252,13 +324,17 @@ fn text_of(response: ChatResponse) -> Result<String, EndpointError> {
         .into_iter()
         .find(|c| !c.content.trim().is_empty() || c.refusal.is_some())
     else {
-        return Err(EndpointError::NoRewrite { start: String::new() });
+        return Err(EndpointError::NoRewrite {
+            start: String::new(),
+        });
     };
     if let Some(words) = choice.refusal.filter(|r| !r.is_empty()) {
         return Err(EndpointError::Declined { words });
     }
     match choice.finish_reason.as_deref() {
-        Some("content_filter") => Err(EndpointError::Declined { words: "the server's content filter stopped it".into() }),
+        Some("content_filter") => Err(EndpointError::Declined {
+            words: "the server's content filter stopped it".into(),
+        }),
         Some("length") => Err(EndpointError::LengthLimit),
         _ => Ok(choice.content),
     }
@@ -268,7 +344,10 @@ fn is_unknown_model(problem: &ApiProblem) -> bool {
     let code = problem.code.as_deref().unwrap_or_default();
     let words = problem.message.to_ascii_lowercase();
     code == "model_not_found"
-        || (words.contains("model") && ["not found", "does not exist", "not exist", "unknown"].iter().any(|w| words.contains(w)))
+        || (words.contains("model")
+            && ["not found", "does not exist", "not exist", "unknown"]
+                .iter()
+                .any(|w| words.contains(w)))
 }
 
 fn header<'a>(response: &'a Response<Body>, name: &str) -> &'a str {
@@ -281,10 +360,18 @@ fn header<'a>(response: &'a Response<Body>, name: &str) -> &'a str {
 
 /// The chat address of a base address.
 pub(super) fn chat_url(base: &str) -> Result<String, EndpointError> {
-    let bad = |problem| Err(EndpointError::Url { url: base.to_string(), problem });
+    let bad = |problem| {
+        Err(EndpointError::Url {
+            url: base.to_string(),
+            problem,
+        })
+    };
     let trimmed = base.trim().trim_end_matches('/');
     let lower = trimmed.to_ascii_lowercase();
-    let Some(rest) = lower.strip_prefix("http://").or_else(|| lower.strip_prefix("https://")) else {
+    let Some(rest) = lower
+        .strip_prefix("http://")
+        .or_else(|| lower.strip_prefix("https://"))
+    else {
         return bad("it does not begin with http:// or https://");
     };
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -304,7 +391,11 @@ pub(super) fn chat_url(base: &str) -> Result<String, EndpointError> {
 }
 
 fn is_loopback(url: &str) -> bool {
-    let host = url.trim_start_matches("http://").split('/').next().unwrap_or_default();
+    let host = url
+        .trim_start_matches("http://")
+        .split('/')
+        .next()
+        .unwrap_or_default();
     host.starts_with("localhost") || host.starts_with("127.") || host.starts_with("[::1]")
 }
 
@@ -324,13 +415,26 @@ fn http_date(text: &str) -> Option<u64> {
     let mut words = text.split_once(", ")?.1.split(' ');
     let day: i64 = words.next()?.parse().ok()?;
     let month_name = words.next()?;
-    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let months = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
     let month = months.iter().position(|m| *m == month_name)? as i64 + 1;
-    let year: i64 = words.next()?.parse().ok().filter(|y| (1970..10_000).contains(y))?;
-    let mut clock = words.next()?.split(':').map(|n| n.parse::<i64>().ok().filter(|n| (0..61).contains(n)));
+    let year: i64 = words
+        .next()?
+        .parse()
+        .ok()
+        .filter(|y| (1970..10_000).contains(y))?;
+    let mut clock = words
+        .next()?
+        .split(':')
+        .map(|n| n.parse::<i64>().ok().filter(|n| (0..61).contains(n)));
     let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
     // Days from the civil calendar, March-based so that the leap day ends the year.
-    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (y, m) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let days = 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719_468;
     u64::try_from(days * 86_400 + hour * 3600 + minute * 60 + second).ok()
 }

@@ -46,7 +46,9 @@ impl FromStr for Prompt {
             "simple" => Ok(Prompt::Simple),
             "rules" => Ok(Prompt::Rules),
             "think" => Ok(Prompt::Think),
-            other => Err(format!("unknown prompt {other:?}; known are simple, rules, think")),
+            other => Err(format!(
+                "unknown prompt {other:?}; known are simple, rules, think"
+            )),
         }
     }
 }
@@ -88,7 +90,11 @@ pub(super) fn tag(text: &str, best: Option<&str>, seed: u64) -> String {
 pub(super) fn messages(prompt: Prompt, proposal: &Proposal<'_>, tag: &str) -> Vec<Message> {
     let system = match prompt {
         Prompt::Simple => simple(tag),
-        Prompt::Rules => format!("{}\n{}", rules(tag), "Answer with the rewritten text alone: no tags, no comment, no quotation marks around it."),
+        Prompt::Rules => format!(
+            "{}\n{}",
+            rules(tag),
+            "Answer with the rewritten text alone: no tags, no comment, no quotation marks around it."
+        ),
         Prompt::Think => format!(
             "{}\nFirst reason inside <think> and </think>: which sentences carry which values, which small changes reach the wish, and whether every rule holds. \
              Then write the rewritten text, and nothing else, between <rewrite-{tag}> and </rewrite-{tag}>.",
@@ -99,13 +105,19 @@ pub(super) fn messages(prompt: Prompt, proposal: &Proposal<'_>, tag: &str) -> Ve
     if let Some(query) = proposal.query {
         user.push_str(&format!("\nThe text answers this, which is context and not to be rewritten:\n<context-{tag}>\n{}\n</context-{tag}>\n", without_tag(query, tag)));
     }
-    user.push_str(&format!("\n<text-{tag}>\n{}\n</text-{tag}>\n", proposal.text));
+    user.push_str(&format!(
+        "\n<text-{tag}>\n{}\n</text-{tag}>\n",
+        proposal.text
+    ));
     if let Some(best) = proposal.best {
         user.push_str(&format!(
             "\nAn earlier attempt follows. The wish above says what is still missing in it; improve on it, but keep to the meaning of the text above.\n<attempt-{tag}>\n{best}\n</attempt-{tag}>\n"
         ));
     }
-    vec![Message::new(Role::System, system), Message::new(Role::User, user)]
+    vec![
+        Message::new(Role::System, system),
+        Message::new(Role::User, user),
+    ]
 }
 
 fn simple(tag: &str) -> String {
@@ -165,16 +177,22 @@ fn without_tag(text: &str, tag: &str) -> String {
 
 /// The rewrite inside an answer: reasoning, tags and fences that merely wrap it are taken off.
 pub(super) fn rewrite_of(prompt: Prompt, answer: &str, tag: &str) -> Result<String, EndpointError> {
-    let missing = || EndpointError::NoRewrite { start: answer.trim().chars().take(60).collect() };
+    let missing = || EndpointError::NoRewrite {
+        start: answer.trim().chars().take(60).collect(),
+    };
     // Reasoning models think under every prompt; an opening tag may have been part of the template.
     let spoken = match answer.rfind("</think>") {
         Some(at) => &answer[at + "</think>".len()..],
         None if answer.trim_start().starts_with("<think>") => return Err(missing()),
         None => answer,
     };
-    let named = ["rewrite", "text", "attempt"]
-        .iter()
-        .find_map(|name| between(spoken, &format!("<{name}-{tag}>"), &format!("</{name}-{tag}>")));
+    let named = ["rewrite", "text", "attempt"].iter().find_map(|name| {
+        between(
+            spoken,
+            &format!("<{name}-{tag}>"),
+            &format!("</{name}-{tag}>"),
+        )
+    });
     let text = match named {
         Some(inner) => inner,
         None if prompt == Prompt::Think => return Err(missing()),
@@ -211,10 +229,25 @@ mod tests {
 
     use super::*;
 
-    fn with_proposal<T>(text: &str, gap: [f32; 10], best: Option<&str>, check: impl FnOnce(&Proposal<'_>) -> T) -> T {
+    fn with_proposal<T>(
+        text: &str,
+        gap: [f32; 10],
+        best: Option<&str>,
+        check: impl FnOnce(&Proposal<'_>) -> T,
+    ) -> T {
         let before = Profile::zero();
         let target = Target::new(Profile::new(gap).unwrap());
-        check(&Proposal { text, query: Some("Why?"), before: &before, target: &target, gap, best, round: 0, n: 1, seed: 7 })
+        check(&Proposal {
+            text,
+            query: Some("Why?"),
+            before: &before,
+            target: &target,
+            gap,
+            best,
+            round: 0,
+            n: 1,
+            seed: 7,
+        })
     }
 
     #[test]
@@ -238,7 +271,10 @@ mod tests {
             let messages = with_proposal(text, [0.5; 10], Some("b"), |p| messages(prompt, p, &tag));
             let user = &messages[1].content;
             assert!(!messages[0].content.contains("HACKED"));
-            assert!(user.contains(&format!("<text-{tag}>\n{text}\n</text-{tag}>")), "{user}");
+            assert!(
+                user.contains(&format!("<text-{tag}>\n{text}\n</text-{tag}>")),
+                "{user}"
+            );
             assert!(messages[0].content.contains(&tag));
         }
     }
@@ -251,13 +287,29 @@ mod tests {
     #[test]
     fn answers_are_unwrapped() {
         check_answer(Prompt::Simple, "  A text.\n", Some("A text."));
-        check_answer(Prompt::Simple, "<think>hm</think>\n\nA text.", Some("A text."));
+        check_answer(
+            Prompt::Simple,
+            "<think>hm</think>\n\nA text.",
+            Some("A text."),
+        );
         check_answer(Prompt::Rules, "hm</think>A text.", Some("A text."));
         check_answer(Prompt::Rules, "<think>endless", None);
         check_answer(Prompt::Rules, "```text\nA.\nB.\n```", Some("A.\nB."));
-        check_answer(Prompt::Rules, "Use ```x``` here.", Some("Use ```x``` here."));
-        check_answer(Prompt::Rules, "<text-abcdefgh>\nA.\n</text-abcdefgh>", Some("A."));
-        check_answer(Prompt::Think, "<think>a</think><rewrite-abcdefgh>\nA.\n\nB.\n</rewrite-abcdefgh> done", Some("A.\n\nB."));
+        check_answer(
+            Prompt::Rules,
+            "Use ```x``` here.",
+            Some("Use ```x``` here."),
+        );
+        check_answer(
+            Prompt::Rules,
+            "<text-abcdefgh>\nA.\n</text-abcdefgh>",
+            Some("A."),
+        );
+        check_answer(
+            Prompt::Think,
+            "<think>a</think><rewrite-abcdefgh>\nA.\n\nB.\n</rewrite-abcdefgh> done",
+            Some("A.\n\nB."),
+        );
         check_answer(Prompt::Think, "<think>a</think>A.", None);
         check_answer(Prompt::Rules, "   ", None);
         check_answer(Prompt::Rules, "broken </text-abcdefgh>", None);

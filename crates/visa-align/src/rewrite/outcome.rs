@@ -1,10 +1,8 @@
 //! What comes out of the loop, and in which words it says why.
 
 use serde::Serialize;
-use visa_score::{GuardViolation, Score};
+use visa_score::{Acceptance, GuardViolation, Score};
 use visa_values::{Profile, Target};
-
-use super::request::{Acceptance, Fault};
 
 /// How a rewrite ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -56,8 +54,6 @@ pub(super) struct Tally {
     best_consistency: f32,
     short: usize,
     best_progress: f32,
-    astray: usize,
-    best_movement: f32,
 }
 
 impl Tally {
@@ -68,21 +64,35 @@ impl Tally {
         }
     }
 
-    pub(super) fn fault(&mut self, fault: Fault, score: &Score) {
-        let (count, best, value) = match fault {
-            Fault::Consistency => {
-                (&mut self.inconsistent, &mut self.best_consistency, score.consistency.mean())
-            }
-            Fault::Progress => (&mut self.short, &mut self.best_progress, score.value.progress),
-            Fault::Movement => (&mut self.astray, &mut self.best_movement, score.value.movement),
+    /// Counts a refused candidate; whether it kept the meaning.
+    pub(super) fn refused(&mut self, score: &Score, acceptance: &Acceptance) -> bool {
+        let consistency = score.consistency.mean();
+        let consistent = consistency > acceptance.consistency;
+        let (count, best, value) = if consistent {
+            (
+                &mut self.short,
+                &mut self.best_progress,
+                score.value.progress,
+            )
+        } else {
+            (
+                &mut self.inconsistent,
+                &mut self.best_consistency,
+                consistency,
+            )
         };
         *best = if *count == 0 { value } else { best.max(value) };
         *count += 1;
+        consistent
     }
 
     /// Why the original was kept.
     pub(super) fn reason(&self, rounds: usize, acceptance: &Acceptance) -> String {
-        let rounds = if rounds == 1 { "one round".into() } else { format!("{rounds} rounds") };
+        let rounds = if rounds == 1 {
+            "one round".into()
+        } else {
+            format!("{rounds} rounds")
+        };
         if self.proposed == 0 {
             return format!("the rewriter found nothing it could change in {rounds}");
         }
@@ -102,7 +112,7 @@ impl Tally {
         part(
             self.inconsistent,
             format!(
-                "changed the meaning too much (best consistency {:.2}, wanted {:.2})",
+                "changed the meaning too much (best consistency {:.2}, wanted above {:.2})",
                 self.best_consistency, acceptance.consistency
             ),
         );
@@ -111,13 +121,6 @@ impl Tally {
             format!(
                 "moved too little toward the target (best progress {:.2}, wanted {:.2})",
                 self.best_progress, acceptance.progress
-            ),
-        );
-        part(
-            self.astray,
-            format!(
-                "moved beside the target (best movement {:.2}, wanted {:.2})",
-                self.best_movement, acceptance.movement
             ),
         );
         part(self.copies, "repeated the text or each other".into());

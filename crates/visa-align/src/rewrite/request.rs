@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde::{Deserialize, Serialize};
-use visa_score::{Score, Weights};
+use visa_score::{Acceptance, Weights};
 use visa_values::{Shift, Target};
 
 use crate::error::{AlignError, Result};
@@ -39,7 +38,11 @@ pub(crate) fn check_text(what: &'static str, text: &str) -> Result<()> {
         return Err(AlignError::Empty { what });
     }
     if text.len() > MAX_TEXT {
-        return Err(AlignError::TooLong { what, size: text.len(), limit: MAX_TEXT });
+        return Err(AlignError::TooLong {
+            what,
+            size: text.len(),
+            limit: MAX_TEXT,
+        });
     }
     Ok(())
 }
@@ -90,9 +93,19 @@ impl Default for RewriteOptions {
 
 impl RewriteOptions {
     pub(super) fn check(&self) -> Result<()> {
-        let option = |option, given: String, wanted| Err(AlignError::Option { option, given, wanted });
+        let option = |option, given: String, wanted| {
+            Err(AlignError::Option {
+                option,
+                given,
+                wanted,
+            })
+        };
         if self.candidates == 0 || self.candidates > 256 {
-            return option("candidates", self.candidates.to_string(), "between 1 and 256");
+            return option(
+                "candidates",
+                self.candidates.to_string(),
+                "between 1 and 256",
+            );
         }
         if self.rounds == 0 || self.rounds > 100 {
             return option("rounds", self.rounds.to_string(), "between 1 and 100");
@@ -103,84 +116,22 @@ impl RewriteOptions {
         if !(self.growth >= 1.0 && self.growth.is_finite()) {
             return option("growth", self.growth.to_string(), "a number from 1");
         }
-        self.acceptance.check()
-    }
-}
-
-/// When a candidate is good enough. All conditions hold at once; guards are not among them since they always hold.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Acceptance {
-    /// Least consistency in the mean of both directions.
-    pub consistency: f32,
-    /// Least consistency in each direction.
-    pub direction: f32,
-    /// Least progress: the share of the distance to the target that is covered. A copy has 0, so a positive bound is
-    /// what tells a rewrite from a copy.
-    pub progress: f32,
-    /// Least movement cosine: the movement must point at the target, not merely end nearer to it.
-    pub movement: f32,
-}
-
-impl Default for Acceptance {
-    /// The paper counts consistency above 0.3 a success; ours asks more of meaning, and a fifth of the way at least.
-    fn default() -> Self {
-        Self {
-            consistency: 0.6,
-            direction: 0.3,
-            progress: 0.2,
-            movement: 0.4,
-        }
-    }
-}
-
-/// The first condition a candidate fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    Consistency,
-    Progress,
-    Movement,
-}
-
-impl Fault {
-    /// Whether the next round may build on such a candidate.
-    pub(super) fn keeps_meaning(self) -> bool {
-        self != Fault::Consistency
-    }
-}
-
-impl Acceptance {
-    /// Whether a score is accepted. A score with guard violations never is.
-    pub fn accepts(&self, score: &Score) -> bool {
-        score.guards.is_empty() && self.fault(score).is_none()
-    }
-
-    pub(super) fn fault(&self, score: &Score) -> Option<Fault> {
-        let consistency = &score.consistency;
-        if consistency.mean() < self.consistency
-            || consistency.forward.min(consistency.backward) < self.direction
-        {
-            Some(Fault::Consistency)
-        } else if score.value.progress < self.progress {
-            Some(Fault::Progress)
-        } else if score.value.movement < self.movement {
-            Some(Fault::Movement)
-        } else {
-            None
-        }
-    }
-
-    fn check(&self) -> Result<()> {
-        let ranges = [
-            ("consistency", self.consistency, 0.0..=1.0, "between 0 and 1"),
-            ("direction", self.direction, 0.0..=1.0, "between 0 and 1"),
-            ("progress", self.progress, -1.0..=1.0, "between -1 and 1"),
-            ("movement", self.movement, -1.0..=1.0, "between -1 and 1"),
+        let shares = [
+            ("acceptance consistency", self.acceptance.consistency),
+            ("acceptance progress", self.acceptance.progress),
+            ("acceptance progress-near", self.acceptance.progress_near),
         ];
-        for (option, given, range, wanted) in ranges {
-            if !range.contains(&given) {
-                return Err(AlignError::Option { option, given: given.to_string(), wanted });
+        for (name, given) in shares {
+            if !(0.0..=1.0).contains(&given) {
+                return option(name, given.to_string(), "between 0 and 1");
             }
+        }
+        if !(self.acceptance.l2 >= 0.0 && self.acceptance.l2.is_finite()) {
+            return option(
+                "acceptance l2",
+                self.acceptance.l2.to_string(),
+                "a number from 0",
+            );
         }
         Ok(())
     }
@@ -207,6 +158,10 @@ impl Cancel {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        if self.is_cancelled() { Err(AlignError::Cancelled) } else { Ok(()) }
+        if self.is_cancelled() {
+            Err(AlignError::Cancelled)
+        } else {
+            Ok(())
+        }
     }
 }

@@ -1,0 +1,435 @@
+//! Rewrites by the embedded decoder: a small language model that writes clauses, under the shield.
+//!
+//! One round: choose sentences that bear an edit, sample several clauses for each in one batch, read what each would do
+//! to the text's values in one batch of the detector, and combine the best into whole candidates. Everything outside
+//! the edited clauses stays byte for byte. What the loop accepts is the loop's business.
+
+mod combine;
+#[cfg(test)]
+mod tests;
+mod wish;
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::Device;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use visa_nn::sample::{Allowed, Constraint, Finish, Generated, SampleOptions, generate_batch};
+use visa_nn::{Decoder, Tokenizer};
+use visa_score::guards;
+
+use crate::backend::{Backend, Proposal, Values};
+use crate::detector::Text;
+use crate::error::{AlignError, Result};
+use crate::format::Marks;
+use crate::models::{Models, Part, check_files};
+use crate::shield::{ClauseShield, ClauseVocab, Edit, Editable, MAX_CLAUSE, editable};
+
+use combine::{Choice, combine, most_edits};
+use wish::wishes;
+
+/// How the embedded rewriter works.
+#[derive(Clone, Debug)]
+pub struct EmbeddedOptions {
+    /// Sentences for which clauses are sampled in a round.
+    pub sentences: usize,
+    /// Clauses sampled for each.
+    pub clauses: usize,
+    /// Sampling temperature.
+    pub temperature: f64,
+    /// Nucleus of the distribution to sample from.
+    pub top_p: f64,
+    /// Most tokens of a clause.
+    pub max_clause: usize,
+}
+
+impl Default for EmbeddedOptions {
+    fn default() -> Self {
+        Self {
+            sentences: 6,
+            clauses: 8,
+            temperature: 0.8,
+            top_p: 0.95,
+            max_clause: MAX_CLAUSE,
+        }
+    }
+}
+
+/// Weight of movement beside the gap against movement along it.
+const LEAK: f32 = 0.3;
+/// Weight of a clause's mean log-probability (nats a token) against movement: breaks near ties for fluency.
+const FLUENCY: f32 = 0.03;
+/// Texts longer than this are read around the edit only, since the rest would be the same each time.
+const WHOLE: usize = 1500;
+
+/// The backend.
+pub struct EmbeddedBackend<'a> {
+    decoder: Decoder,
+    tokenizer: Tokenizer,
+    marks: Marks,
+    vocab: Arc<ClauseVocab>,
+    values: &'a dyn Values,
+    /// How it works; may be changed between rewrites.
+    pub options: EmbeddedOptions,
+}
+
+/// A clause that the model wrote for a sentence.
+#[derive(Clone, Debug)]
+struct Written {
+    place: usize,
+    clause: String,
+    logprob: f32,
+}
+
+impl<'a> EmbeddedBackend<'a> {
+    /// Loads a decoder's folder; `values` ranks clauses before whole candidates are made.
+    ///
+    /// # Errors
+    /// [`AlignError::ModelFile`] or [`AlignError::Load`], naming the file.
+    pub fn load(dir: &Path, values: &'a dyn Values) -> Result<Self> {
+        check_files(dir, Part::Rewriter.files())?;
+        let decoder = Decoder::load(dir, &Device::Cpu).map_err(AlignError::Load)?;
+        let tokenizer = Tokenizer::load(dir).map_err(AlignError::Load)?;
+        Self::new(decoder, tokenizer, values)
+    }
+
+    /// Loads the rewriter among `models`.
+    ///
+    /// # Errors
+    /// As [`Models::dir`] and [`Self::load`].
+    pub fn find(models: &Models, values: &'a dyn Values) -> Result<Self> {
+        Self::load(&models.dir(Part::Rewriter)?, values)
+    }
+
+    /// A backend of parts that are loaded already.
+    ///
+    /// # Errors
+    /// A tokenizer that does not fit the decoder, or lacks the format's tokens.
+    pub fn new(decoder: Decoder, tokenizer: Tokenizer, values: &'a dyn Values) -> Result<Self> {
+        tokenizer
+            .check_fits(decoder.config().vocab_size)
+            .map_err(AlignError::Load)?;
+        let marks = Marks::of(&tokenizer)?;
+        let vocab = Arc::new(ClauseVocab::new(&tokenizer)?);
+        Ok(Self {
+            decoder,
+            tokenizer,
+            marks,
+            vocab,
+            values,
+            options: EmbeddedOptions::default(),
+        })
+    }
+
+    /// Sentences of `text` to edit, best first; those that differ from the original's are done already.
+    fn places(&self, text: &str, original: &str, rng: &mut ChaCha8Rng) -> Vec<Editable> {
+        let untouched: HashSet<&str> = visa_score::sentences(original)
+            .into_iter()
+            .map(|r| original[r].trim())
+            .collect();
+        let mut places: Vec<Editable> = editable(text)
+            .into_iter()
+            .filter(|e| untouched.contains(text[e.range()].trim()))
+            .collect();
+        // A little noise, so that rounds try different sentences where several are as good.
+        for place in &mut places {
+            place.fitness += rng.random_range(0.0..0.3);
+        }
+        places.sort_by(|a, b| b.fitness.total_cmp(&a.fitness));
+        places.truncate(self.options.sentences.max(1));
+        places
+    }
+
+    fn write(
+        &self,
+        text: &str,
+        places: &[Editable],
+        gap: &[f32; 10],
+        seed: u64,
+    ) -> Result<Vec<Written>> {
+        let wishes = wishes(gap);
+        let room = self
+            .decoder
+            .config()
+            .max_position_embeddings
+            .saturating_sub(self.options.max_clause + 8);
+        let mut prompts = Vec::new();
+        let mut shields = Vec::new();
+        let mut owners = Vec::new();
+        for (place, edit) in places.iter().enumerate() {
+            let stem = &text[edit.start..edit.stem];
+            let terminator = self
+                .marks
+                .terminator(&self.tokenizer, &text[edit.clause..edit.end])?;
+            let Some(shield) = ClauseShield::new(&self.vocab, &terminator, self.options.max_clause)
+            else {
+                continue;
+            };
+            for clause in 0..self.options.clauses {
+                let wish = &wishes[clause % wishes.len()];
+                let mut prompt =
+                    self.marks
+                        .prompt(&self.tokenizer, wish, context(text, edit.start), stem)?;
+                if prompt.len() > room {
+                    prompt = self.marks.prompt(&self.tokenizer, wish, "", stem)?;
+                }
+                if prompt.len() <= room {
+                    prompts.push(prompt);
+                    shields.push(shield.clone());
+                    owners.push((place, terminator.len()));
+                }
+            }
+        }
+        if prompts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let options = SampleOptions {
+            temperature: self.options.temperature,
+            top_p: self.options.top_p,
+            seed,
+            max_tokens: self.options.max_clause + 16,
+            ..SampleOptions::default()
+        };
+        let mut constraints: Vec<Box<dyn Constraint + '_>> = shields
+            .iter_mut()
+            .map(|s| Box::new(Lent(s)) as Box<dyn Constraint + '_>)
+            .collect();
+        let generated = generate_batch(&self.decoder, &prompts, &options, &mut constraints)
+            .map_err(AlignError::nn("writing clauses"))?;
+        drop(constraints);
+        let mut written = Vec::new();
+        for ((out, shield), (place, terminator)) in generated.iter().zip(&shields).zip(owners) {
+            if out.finish == Finish::Constraint && !shield.is_cut() {
+                written.push(self.clause(out, place, terminator)?);
+            }
+        }
+        Ok(written)
+    }
+
+    fn clause(&self, out: &Generated, place: usize, terminator: usize) -> Result<Written> {
+        let end = out.ids.len().saturating_sub(terminator);
+        let clause = self
+            .tokenizer
+            .decode(&out.ids[..end])
+            .map_err(AlignError::nn("reading clauses"))?;
+        // The end is a choice of the model too, so its log-probability counts.
+        let counted = &out.logprobs[..out.logprobs.len().min(end + 1)];
+        let logprob = counted.iter().sum::<f32>() / counted.len().max(1) as f32;
+        Ok(Written {
+            place,
+            clause,
+            logprob,
+        })
+    }
+
+    /// Drops repetitions, what guards would refuse, and what changes nothing; adds the bare removal of a clause.
+    fn sift(&self, text: &str, places: &[Editable], written: Vec<Written>) -> Vec<Written> {
+        let removals = places
+            .iter()
+            .enumerate()
+            .filter(|(_, e)| e.edit == Edit::Replace);
+        let removals = removals.map(|(place, _)| Written {
+            place,
+            clause: String::new(),
+            logprob: -1.0,
+        });
+        let mut seen = HashSet::new();
+        written
+            .into_iter()
+            .chain(removals)
+            .filter(|w| {
+                let edit = &places[w.place];
+                let before = &text[edit.range()];
+                let after = edited(text, edit, &w.clause);
+                let words = w
+                    .clause
+                    .split_whitespace()
+                    .filter(|w| w.chars().any(char::is_alphabetic))
+                    .count();
+                let says = if w.clause.is_empty() {
+                    edit.edit == Edit::Replace
+                } else {
+                    words >= 2
+                };
+                says && after != before
+                    && seen.insert((w.place, w.clause.to_lowercase()))
+                    && guards(before, &after).is_empty()
+            })
+            .collect()
+    }
+
+    /// Reads what each clause does to the values, and gives it its worth.
+    fn rank(
+        &self,
+        proposal: &Proposal<'_>,
+        text: &str,
+        places: &[Editable],
+        written: Vec<Written>,
+    ) -> Result<Vec<Choice>> {
+        let whole = text.len() <= WHOLE;
+        let span = |edit: &Editable| {
+            if whole {
+                0..text.len()
+            } else {
+                around(text, edit)
+            }
+        };
+        let context = proposal.query.map(str::to_string);
+        let with = |text: String| Text {
+            text,
+            context: context.clone(),
+        };
+        // First the places as they are, then as they would be.
+        let mut texts: Vec<Text> = Vec::new();
+        if whole {
+            texts.push(with(text.to_string()));
+        } else {
+            texts.extend(places.iter().map(|e| with(text[span(e)].to_string())));
+        }
+        let bases = texts.len();
+        for w in &written {
+            let edit = &places[w.place];
+            let range = span(edit);
+            texts.push(with(format!(
+                "{}{}{}",
+                &text[range.start..edit.start],
+                edited(text, edit, &w.clause),
+                &text[edit.end..range.end]
+            )));
+        }
+        let profiles = self.values.profiles(&texts)?;
+        let (before, after) = profiles.split_at(bases.min(profiles.len()));
+        Ok(written
+            .into_iter()
+            .zip(after)
+            .map(|(w, after)| {
+                let before = if whole { &before[0] } else { &before[w.place] };
+                let (along, beside) = movement(before.as_array(), after.as_array(), &proposal.gap);
+                Choice {
+                    place: w.place,
+                    worth: along - LEAK * beside + FLUENCY * w.logprob,
+                    along,
+                    clause: w.clause,
+                }
+            })
+            .collect())
+    }
+}
+
+impl Backend for EmbeddedBackend<'_> {
+    fn propose(&mut self, proposal: &Proposal<'_>) -> Result<Vec<String>> {
+        let mut rng = ChaCha8Rng::seed_from_u64(proposal.seed);
+        let mut base = proposal.best.unwrap_or(proposal.text);
+        let mut places = self.places(base, proposal.text, &mut rng);
+        if places.is_empty() && proposal.best.is_some() {
+            // Every sentence of the best candidate is edited: begin again, with other samples.
+            base = proposal.text;
+            places = self.places(base, proposal.text, &mut rng);
+        }
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        places.shuffle(&mut rng);
+        let written = self.write(base, &places, &proposal.gap, proposal.seed)?;
+        let written = self.sift(base, &places, written);
+        if written.is_empty() {
+            return Ok(Vec::new());
+        }
+        let choices = self.rank(proposal, base, &places, written)?;
+        let sentences = visa_score::sentences(base).len();
+        let most = most_edits(&proposal.gap, sentences);
+        let sets = combine(&choices, most, proposal.n);
+        Ok(sets.iter().map(|set| apply(base, &places, set)).collect())
+    }
+
+    fn name(&self) -> String {
+        "the embedded rewriter".to_string()
+    }
+}
+
+/// A shield that is looked at again when the batch is done.
+struct Lent<'s>(&'s mut ClauseShield);
+
+impl Constraint for Lent<'_> {
+    fn allowed(&self, generated: &[u32]) -> Allowed<'_> {
+        self.0.allowed(generated)
+    }
+
+    fn advance(&mut self, token: u32) {
+        self.0.advance(token);
+    }
+
+    fn done(&self) -> bool {
+        self.0.done()
+    }
+}
+
+/// A sentence with another clause.
+fn edited(text: &str, edit: &Editable, clause: &str) -> String {
+    format!(
+        "{}{clause}{}",
+        &text[edit.start..edit.stem],
+        &text[edit.clause..edit.end]
+    )
+}
+
+/// A text with some clauses put in place; every other byte stays.
+fn apply(text: &str, places: &[Editable], set: &[&Choice]) -> String {
+    let mut edits: Vec<(&Editable, &str)> = set
+        .iter()
+        .map(|c| (&places[c.place], c.clause.as_str()))
+        .collect();
+    edits.sort_by_key(|(edit, _)| edit.start);
+    let mut out = String::with_capacity(text.len() + 64 * edits.len());
+    let mut at = 0;
+    for (edit, clause) in edits {
+        out.push_str(&text[at..edit.stem]);
+        out.push_str(clause);
+        at = edit.clause;
+    }
+    out.push_str(&text[at..]);
+    out
+}
+
+/// Up to two sentences before a place, as they stand.
+fn context(text: &str, at: usize) -> &str {
+    let before: Vec<_> = visa_score::sentences(text)
+        .into_iter()
+        .filter(|r| r.end <= at)
+        .collect();
+    let from = before.len().checked_sub(2).map_or_else(
+        || before.first().map_or(at, |r| r.start),
+        |i| before[i].start,
+    );
+    text[from..at].trim()
+}
+
+/// A sentence with its neighbours.
+fn around(text: &str, edit: &Editable) -> std::ops::Range<usize> {
+    let sentences = visa_score::sentences(text);
+    let before = sentences
+        .iter()
+        .rev()
+        .find(|r| r.end <= edit.start)
+        .map_or(edit.start, |r| r.start);
+    let after = sentences
+        .iter()
+        .find(|r| r.start >= edit.end)
+        .map_or(edit.end, |r| r.end);
+    before..after
+}
+
+/// Movement along the gap, and what is left of it beside.
+fn movement(before: &[f32; 10], after: &[f32; 10], gap: &[f32; 10]) -> (f32, f32) {
+    let size = gap.iter().map(|g| g * g).sum::<f32>().sqrt();
+    let moved: [f32; 10] = std::array::from_fn(|i| after[i] - before[i]);
+    let total: f32 = moved.iter().map(|m| m * m).sum();
+    if size == 0.0 {
+        return (0.0, total.sqrt());
+    }
+    let along = moved.iter().zip(gap).map(|(m, g)| m * g).sum::<f32>() / size;
+    (along, (total - along * along).max(0.0).sqrt())
+}

@@ -1,0 +1,170 @@
+//! The embedded backend with a tiny random decoder: what it writes is nonsense, and must keep every promise all the same.
+
+use visa_score::protected_spans;
+use visa_values::{Profile, Target};
+
+use super::*;
+use crate::testing;
+
+/// Speaks a value by how often a letter occurs: deterministic, and different for different clauses.
+struct Letters;
+
+impl Values for Letters {
+    fn profiles(&self, texts: &[Text]) -> Result<Vec<Profile>> {
+        Ok(texts
+            .iter()
+            .map(|t| {
+                let share = |c: char| {
+                    (10.0 * t.text.matches(c).count() as f32 / t.text.len() as f32).min(1.0)
+                };
+                let letters = ['a', 'e', 'i', 'o', 'u', 'n', 's', 't', 'r', 'h'];
+                Profile::new(letters.map(share)).unwrap()
+            })
+            .collect())
+    }
+}
+
+const TEXT: &str = "# A day outside\n\nYou should wear a helmet on the 2 km way, because it keeps your head safe.  Anna said \
+    \"take the long road\" to me.\n\n- bread and cheese\n- water\n\nIs it far? We share the food that we bring along. \
+    See https://example.org for a map of it.";
+
+fn propose(seed: u64, best: Option<&str>, n: usize) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    testing::rewriter(dir.path());
+    let mut backend = EmbeddedBackend::load(dir.path(), &Letters).unwrap();
+    let before = Profile::zero();
+    let mut gap = [0.0; 10];
+    gap[0] = 0.9;
+    gap[4] = 0.5;
+    let target = Target::new(Profile::new(gap).unwrap());
+    let proposal = Proposal {
+        text: TEXT,
+        query: None,
+        before: &before,
+        target: &target,
+        gap,
+        best,
+        round: 0,
+        n,
+        seed,
+    };
+    backend.propose(&proposal).unwrap()
+}
+
+/// Whether `candidate` is `TEXT` with something in place of clauses: the parts that must stay come in order.
+fn check_kept(candidate: &str) {
+    for span in protected_spans(TEXT) {
+        assert!(
+            candidate.contains(&TEXT[span.start..span.end]),
+            "{:?} is lost in {candidate:?}",
+            &TEXT[span.start..span.end]
+        );
+    }
+    let edits = editable(TEXT);
+    let mut at = 0;
+    let mut from = 0;
+    for end in edits.iter().map(|e| e.stem).chain([TEXT.len()]) {
+        let part = &TEXT[from..end];
+        let found = candidate[at..]
+            .find(part)
+            .unwrap_or_else(|| panic!("{part:?} is lost in {candidate:?}"));
+        at += found + part.len();
+        from = edits
+            .iter()
+            .find(|e| e.stem == end)
+            .map_or(end, |e| e.clause);
+    }
+    assert!(guards(TEXT, candidate).is_empty());
+}
+
+#[test]
+fn candidates_differ_and_keep_everything_else() {
+    let candidates = propose(1, None, 6);
+    assert!(candidates.len() >= 3, "{candidates:?}");
+    let distinct: HashSet<&String> = candidates.iter().collect();
+    assert_eq!(distinct.len(), candidates.len());
+    for candidate in &candidates {
+        assert_ne!(candidate, TEXT);
+        check_kept(candidate);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_candidates() {
+    assert_eq!(propose(3, None, 4), propose(3, None, 4));
+    assert_ne!(propose(3, None, 4), propose(4, None, 4));
+}
+
+#[test]
+fn a_later_round_builds_on_the_best_and_leaves_its_edits_alone() {
+    let best = TEXT.replace(
+        ", because it keeps your head safe.",
+        " for the sake of it all.",
+    );
+    for candidate in propose(5, Some(&best), 4) {
+        assert!(
+            candidate.contains("for the sake of it all."),
+            "{candidate:?}"
+        );
+        assert_ne!(candidate, best);
+    }
+}
+
+#[test]
+fn a_text_without_a_place_gets_no_candidates() {
+    let dir = tempfile::tempdir().unwrap();
+    testing::rewriter(dir.path());
+    let mut backend = EmbeddedBackend::load(dir.path(), &Letters).unwrap();
+    let before = Profile::zero();
+    let target = Target::new(Profile::zero());
+    for text in ["Why?", "# Title", "\"All of this is quoted speech.\""] {
+        let proposal = Proposal {
+            text,
+            query: None,
+            before: &before,
+            target: &target,
+            gap: [0.5; 10],
+            best: None,
+            round: 0,
+            n: 3,
+            seed: 0,
+        };
+        assert!(backend.propose(&proposal).unwrap().is_empty(), "{text:?}");
+    }
+}
+
+#[test]
+fn edits_are_put_in_place_in_any_order() {
+    let text = "You keep it here because it rains. Then we all go home.";
+    let places = editable(text);
+    let choice = |place: usize, clause: &str| Choice {
+        place,
+        clause: clause.into(),
+        worth: 0.0,
+        along: 0.0,
+    };
+    let (a, b) = (choice(0, ""), choice(1, " together"));
+    for set in [[&a, &b], [&b, &a]] {
+        assert_eq!(
+            apply(text, &places, &set),
+            "You keep it here. Then we all go home together."
+        );
+    }
+    assert_eq!(
+        context(text, places[1].start),
+        "You keep it here because it rains."
+    );
+    assert_eq!(context(text, 0), "");
+}
+
+#[test]
+fn movement_is_split_along_and_beside() {
+    let mut gap = [0.0; 10];
+    gap[0] = 2.0;
+    let mut after = [0.0; 10];
+    after[0] = 0.3;
+    after[1] = -0.4;
+    let (along, beside) = movement(&[0.0; 10], &after, &gap);
+    assert!((along - 0.3).abs() < 1e-6 && (beside - 0.4).abs() < 1e-6);
+    assert_eq!(movement(&[0.0; 10], &[0.0; 10], &[0.0; 10]), (0.0, 0.0));
+}
