@@ -1,0 +1,165 @@
+//! `visa detect`: which values a text speaks, how strongly, and where.
+
+use std::fmt::Write;
+
+use clap::Args;
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use visa_align::{DetectOptions, Detection, Detector, Text, Trunk};
+use visa_values::{Category, NAMES, Profile};
+
+use super::not_empty;
+use crate::args::{Common, Format, IoArgs, ModelArgs};
+use crate::batch::{self, Item, Job, Record, together};
+use crate::exit::{Failure, model};
+use crate::view::bars::{Column, table};
+use crate::view::spans::{Mark, marked};
+use crate::view::{DIM, Style, progress::Counter};
+
+/// Records a chunk: enough to fill batches of similar lengths, few enough to answer soon.
+const CHUNK: usize = 512;
+
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// The text; without it --input is read
+    text: Option<String>,
+    /// What the text answers or argues about
+    #[arg(long, value_name = "TEXT", env = "VISA_CONTEXT")]
+    context: Option<String>,
+    /// Find the spans that speak a value for JSON output too (about one more pass a clause); text output has them
+    #[arg(long, env = "VISA_SPANS", value_parser = clap::builder::BoolishValueParser::new())]
+    spans: bool,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    io: IoArgs,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Deserialize)]
+struct Input {
+    text: String,
+    #[serde(default)]
+    context: Option<String>,
+}
+
+impl Record for Input {
+    fn from_text(text: String) -> anyhow::Result<Self> {
+        Ok(Self { text, context: None })
+    }
+}
+
+#[derive(Serialize)]
+struct Output {
+    values: Profile,
+    categories: Categories,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spans: Option<Vec<visa_align::Span>>,
+}
+
+/// Twenty probabilities as an object of category names.
+struct Categories([f32; 20]);
+
+impl Serialize for Categories {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(20))?;
+        for category in Category::ALL {
+            map.serialize_entry(category.name(), &self.0[category.index()])?;
+        }
+        map.end()
+    }
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { text, context, spans, model: which, io, common } = arguments;
+    common.apply()?;
+    let text_format = io.format() == Format::Text;
+    let style = Style::new(common.color, text_format && crate::output::is_terminal(&io.output));
+    let options = DetectOptions { spans: spans || text_format };
+    let mut detector = Lazy::new(|| {
+        let models = which.find()?;
+        let trunk = Trunk::find(&models).map_err(model)?;
+        Detector::find(&models, &trunk).map_err(model)
+    });
+    let counter = Counter::new(common.quiet || text_format, "texts");
+    batch::run(
+        Job {
+            io: &io,
+            single: text.map(|text| Input { text, context: None }),
+            chunk: CHUNK,
+            progress: &|done| counter.set(done),
+        },
+        |items: &[Item<Input>]| {
+            let detector = detector.get()?;
+            Ok(together(
+                items,
+                |input| not_empty("text", &input.text),
+                |inputs| {
+                    let texts: Vec<Text> = inputs
+                        .iter()
+                        .map(|i| Text { text: i.text.clone(), context: i.context.clone().or_else(|| context.clone()) })
+                        .collect();
+                    let detections = detector.detect_with(&texts, &options)?;
+                    Ok(detections.into_iter().map(|d| output(d, options.spans)).collect())
+                },
+            ))
+        },
+        |item, output| view(&style, &item.record.text, output),
+    )
+}
+
+/// Loads a model when the first record is there, so that wrong usage and empty input are answered at once.
+pub(crate) struct Lazy<T, F> {
+    load: F,
+    loaded: Option<T>,
+}
+
+impl<T, F: Fn() -> Result<T, Failure>> Lazy<T, F> {
+    pub(crate) fn new(load: F) -> Self {
+        Self { load, loaded: None }
+    }
+
+    pub(crate) fn get(&mut self) -> Result<&mut T, Failure> {
+        match &mut self.loaded {
+            Some(loaded) => Ok(loaded),
+            empty => Ok(empty.insert((self.load)()?)),
+        }
+    }
+}
+
+fn output(detection: Detection, spans: bool) -> Output {
+    Output {
+        values: detection.profile,
+        categories: Categories(detection.categories),
+        spans: spans.then_some(detection.spans),
+    }
+}
+
+fn view(style: &Style, text: &str, output: &Output) -> String {
+    let spans = output.spans.as_deref().unwrap_or_default();
+    let marks: Vec<Mark> = spans
+        .iter()
+        .map(|s| Mark { start: s.start, end: s.end, name: s.value.name().to_string(), weight: s.weight })
+        .collect();
+    let mut out = marked(style, text, &marks);
+    out.push('\n');
+    let numbers = output.values.as_array();
+    out.push_str(&table(style, &NAMES, &[Column { title: "", numbers, scale: 1.0 }], &[]));
+    let mut present: Vec<(f32, &str)> = Category::ALL
+        .into_iter()
+        .map(|c| (output.categories.0[c.index()], c.name()))
+        .filter(|(p, _)| *p >= 0.5)
+        .collect();
+    present.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut line = String::from("\n  categories  ");
+    for (n, (p, name)) in present.iter().enumerate() {
+        let _ = write!(line, "{}{name} {p:.2}", if n > 0 { ", " } else { "" });
+    }
+    if present.is_empty() {
+        line.push_str("none above the decision boundary of 0.50");
+    }
+    out.push_str(&style.paint(DIM, &line));
+    out.push('\n');
+    out
+}

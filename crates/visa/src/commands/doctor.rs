@@ -1,0 +1,384 @@
+//! `visa doctor`: what hardware, models and settings were found, whether they work, and what to do about it.
+//!
+//! Every model is loaded and asked once, because a file that is there is not yet a model that answers.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::{Args, Command, CommandFactory};
+use serde::Serialize;
+use visa_align::{Checker, Detector, EmbeddedBackend, Models, Part, Text, Translator, Trunk, Values};
+use visa_values::Profile;
+
+use crate::args::{Common, Format, ModelArgs, default_format};
+use crate::cli::Cli;
+use crate::exit::{Failure, INPUT, MODEL};
+use crate::output;
+use crate::settings::{Origin, Setting, Settings, unknown};
+use crate::view::{ADDED, DIM, HEADING, REMOVED, Style};
+
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// Form of the report [default: text on a terminal, jsonl otherwise]
+    #[arg(long, short, value_name = "FORM", env = "VISA_FORMAT", value_enum)]
+    format: Option<Format>,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Everything found.
+#[derive(Serialize)]
+struct Report {
+    version: &'static str,
+    system: System,
+    places: Vec<PlaceReport>,
+    models: Vec<ModelReport>,
+    endpoint: Endpoint,
+    settings_file: Option<PathBuf>,
+    settings: Vec<Setting>,
+    advice: Vec<String>,
+    ok: bool,
+    #[serde(skip)]
+    code: u8,
+}
+
+#[derive(Serialize)]
+struct System {
+    os: &'static str,
+    arch: &'static str,
+    cpu: Option<String>,
+    /// The instruction set in use, or why none could be chosen.
+    isa: Result<String, String>,
+    bf16: bool,
+    cores: usize,
+    memory_bytes: Option<u64>,
+    available_bytes: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct PlaceReport {
+    path: PathBuf,
+    reason: &'static str,
+    exists: bool,
+}
+
+#[derive(Serialize)]
+struct ModelReport {
+    name: &'static str,
+    path: Option<PathBuf>,
+    bytes: u64,
+    problem: Option<String>,
+    /// Seconds to load it and get one answer.
+    seconds: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Endpoint {
+    url: Option<String>,
+    model: Option<String>,
+    /// The variable that holds a key; never the key.
+    key_variable: Option<&'static str>,
+}
+
+/// Variables that are not options.
+const OTHER_VARIABLES: [&str; 6] =
+    ["VISA_MODELS", "VISA_LOG", "VISA_ISA", "VISA_API_KEY", "VISA_CI_TOOLS", "VISA_PYTHON"];
+
+pub(crate) fn run(arguments: Arguments, settings: &Settings) -> Result<(), Failure> {
+    let Arguments { format, model: which, common } = arguments;
+    let report = examine(&which, settings);
+    let text = match format.unwrap_or_else(|| default_format("-")) {
+        Format::Text => view(&Style::new(common.color, output::is_terminal("-")), &report),
+        Format::Json => to_text(serde_json::to_string_pretty(&report))?,
+        Format::Jsonl => to_text(serde_json::to_string(&report))?,
+    };
+    output::open("-", "-")?;
+    output::write(&text)?;
+    match report.code {
+        0 => Ok(()),
+        MODEL => Err(Failure::Model(anyhow::anyhow!("the models are not complete; see the advice above"))),
+        _ => Err(Failure::Input(anyhow::anyhow!("the settings are not usable; see the advice above"))),
+    }
+}
+
+fn to_text(json: serde_json::Result<String>) -> Result<String, Failure> {
+    json.map(|t| t + "\n").map_err(|e| Failure::Input(e.into()))
+}
+
+fn examine(which: &ModelArgs, settings: &Settings) -> Report {
+    let mut advice = Vec::new();
+    let system = system();
+    let mut code = 0;
+    if let Err(problem) = &system.isa {
+        advice.push(problem.clone());
+        code = INPUT;
+    } else if system.isa.as_deref() == Ok("portable") && cfg!(target_arch = "x86_64") {
+        advice.push("the processor offers no AVX2, or VISA_ISA forbids it: expect everything to be several times slower".into());
+    }
+    if system.available_bytes.is_some_and(|b| b < 512 << 20) {
+        advice.push("less than 512 MB of memory is available: stop other programs first".into());
+    }
+    let (places, models) = match which.find() {
+        Ok(found) if code == 0 => (places(&found), models(&found)),
+        Ok(found) => (places(&found), Vec::new()),
+        Err(failure) => {
+            if let Failure::Model(e) = failure {
+                advice.push(format!("{e:#}"));
+            }
+            code = MODEL;
+            (Vec::new(), Vec::new())
+        }
+    };
+    let endpoint = endpoint(settings);
+    for model in &models {
+        let Some(problem) = &model.problem else { continue };
+        advice.push(format!("{}: {problem}", model.name));
+        code = MODEL;
+    }
+    if models.iter().any(|m| m.path.is_none()) {
+        advice.push(
+            "put the missing models into one of the places above, name their folder by --model or VISA_MODELS, or train them by `visa train`"
+                .into(),
+        );
+    }
+    if endpoint.url.is_some() && endpoint.key_variable.is_none() {
+        advice.push("an endpoint is set and no key: set VISA_API_KEY if it wants one".into());
+    }
+    advice.extend(strange_variables());
+    Report {
+        version: env!("CARGO_PKG_VERSION"),
+        system,
+        places,
+        models,
+        endpoint,
+        settings_file: settings.file.clone(),
+        settings: settings.entries.clone(),
+        ok: code == 0,
+        advice,
+        code,
+    }
+}
+
+fn system() -> System {
+    let isa = visa_kernels::isa::choose();
+    System {
+        os: std::env::consts::OS,
+        arch: std::env::consts::ARCH,
+        cpu: proc_field("/proc/cpuinfo", "model name"),
+        bf16: isa.is_ok() && visa_kernels::isa::has_bf16(),
+        isa: isa.map(|i| format!("{i:?}").to_lowercase()).map_err(|e| e.to_string()),
+        cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        memory_bytes: kilobytes("MemTotal"),
+        available_bytes: kilobytes("MemAvailable"),
+    }
+}
+
+fn proc_field(file: &str, name: &str) -> Option<String> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let line = text.lines().find(|l| l.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_string())
+}
+
+fn kilobytes(name: &str) -> Option<u64> {
+    let field = proc_field("/proc/meminfo", name)?;
+    field.strip_suffix("kB")?.trim().parse::<u64>().ok().map(|k| k << 10)
+}
+
+fn places(models: &Models) -> Vec<PlaceReport> {
+    models
+        .places()
+        .iter()
+        .map(|p| PlaceReport { path: tidy(&p.path), reason: p.reason, exists: p.path.is_dir() })
+        .collect()
+}
+
+fn tidy(path: &std::path::Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
+}
+
+fn models(found: &Models) -> Vec<ModelReport> {
+    let mut trunk = None;
+    found
+        .report()
+        .into_iter()
+        .map(|part| {
+            let start = Instant::now();
+            let problem = part.problem.or_else(|| try_out(found, part.part, &mut trunk).err());
+            let seconds = problem.is_none().then(|| start.elapsed().as_secs_f64());
+            let path = part.path.map(|p| tidy(&p));
+            ModelReport { name: part.part.folder(), path, bytes: part.bytes, problem, seconds }
+        })
+        .collect()
+}
+
+/// Loads a model and asks it once. The trunk comes first and is kept for those that stand on it.
+fn try_out(found: &Models, part: Part, trunk: &mut Option<Trunk>) -> Result<(), String> {
+    let text = |e: visa_align::AlignError| e.to_string();
+    if part == Part::Rewriter {
+        return EmbeddedBackend::find(found, &Nothing).map(|_| ()).map_err(text);
+    }
+    if trunk.is_none() {
+        *trunk = Some(Trunk::find(found).map_err(text)?);
+    }
+    let Some(trunk) = trunk else { return Ok(()) };
+    match part {
+        Part::Detector => {
+            let detector = Detector::find(found, trunk).map_err(text)?;
+            detector.detect(&[Text::new("Safety comes first.")]).map(|_| ()).map_err(text)
+        }
+        Part::Translator => {
+            let translator = Translator::find(found, trunk).map_err(text)?;
+            translator.translate("more safety").map(|_| ()).map_err(text)
+        }
+        Part::Nli => {
+            let checker = Checker::find(found, trunk).map_err(text)?;
+            checker.consistency(&[("It rains.", "It rains.")]).map(|_| ()).map_err(text)
+        }
+        Part::Encoder | Part::Rewriter => Ok(()),
+    }
+}
+
+/// Reads no values: enough to load a rewriter.
+struct Nothing;
+
+impl Values for Nothing {
+    fn profiles(&self, texts: &[Text]) -> visa_align::Result<Vec<Profile>> {
+        Ok(vec![Profile::zero(); texts.len()])
+    }
+}
+
+fn endpoint(settings: &Settings) -> Endpoint {
+    let value = |name: &str| settings.entries.iter().find(|s| s.name == name).map(|s| s.value.clone());
+    let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.trim().is_empty());
+    Endpoint {
+        url: value("endpoint").or_else(|| variable("VISA_ENDPOINT")),
+        model: value("endpoint-model").or_else(|| variable("VISA_ENDPOINT_MODEL")),
+        key_variable: visa_align::endpoint::KEY_VARIABLES.into_iter().find(|name| variable(name).is_some()),
+    }
+}
+
+/// Variables that look like ours and mean nothing: most likely misspelt.
+fn strange_variables() -> Vec<String> {
+    let mut known: BTreeSet<String> = OTHER_VARIABLES.iter().map(|v| (*v).to_string()).collect();
+    collect_variables(&Cli::command(), &mut known);
+    let known: Vec<String> = known.into_iter().collect();
+    std::env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .filter(|name| name.starts_with("VISA_") && !known.contains(name))
+        .map(|name| unknown("variable", &name, &known))
+        .collect()
+}
+
+fn collect_variables(command: &Command, known: &mut BTreeSet<String>) {
+    for argument in command.get_arguments() {
+        known.extend(argument.get_env().and_then(|e| e.to_str()).map(str::to_string));
+    }
+    for sub in command.get_subcommands() {
+        collect_variables(sub, known);
+    }
+}
+
+fn view(style: &Style, report: &Report) -> String {
+    let mut out = format!("{}\n\n", style.paint(HEADING, &format!("visa {}", report.version)));
+    let mut row = |name: &str, text: &str| {
+        let _ = writeln!(out, "  {name:<12} {text}");
+    };
+    let system = &report.system;
+    row("system", &format!("{} {}", system.os, system.arch));
+    let cores = if system.cores == 1 { "1 core".into() } else { format!("{} cores", system.cores) };
+    row("processor", &format!("{}, {cores}", system.cpu.as_deref().unwrap_or("unknown")));
+    let isa = match &system.isa {
+        Ok(isa) => format!("{isa}{}", if system.bf16 { ", bf16 products" } else { "" }),
+        Err(problem) => problem.clone(),
+    };
+    row("kernels", &isa);
+    if let (Some(all), Some(free)) = (system.memory_bytes, system.available_bytes) {
+        row("memory", &format!("{}, {} available", bytes(all), bytes(free)));
+    }
+    out.push_str(&view_models(style, report));
+    let mut row = |name: &str, text: &str| {
+        let _ = writeln!(out, "  {name:<12} {text}");
+    };
+    let endpoint = &report.endpoint;
+    row("endpoint", endpoint.url.as_deref().unwrap_or("none; rewrites are made here"));
+    if endpoint.url.is_some() {
+        row("", &format!("model {}", endpoint.model.as_deref().unwrap_or("not named; set VISA_ENDPOINT_MODEL")));
+    }
+    row("key", endpoint.key_variable.unwrap_or("none set"));
+    let changed: Vec<&Setting> = report.settings.iter().filter(|s| s.origin != Origin::Default).collect();
+    let file = report.settings_file.as_ref().map_or("no file".to_string(), |f| f.display().to_string());
+    row("settings", &format!("{file}; {} changed from the defaults", changed.len()));
+    for setting in changed {
+        row("", &format!("{} = {} ({:?})", setting.name, setting.value, setting.origin).to_lowercase());
+    }
+    out.push_str(&format!("\n{}\n", style.paint(HEADING, "advice")));
+    if report.advice.is_empty() {
+        let sign = style.paint(ADDED, style.sign("✓", "+"));
+        let _ = writeln!(out, "  {sign} everything works; try: visa rewrite --persona \"a careful planner\" \"Let us go.\"");
+    }
+    for line in &report.advice {
+        let _ = writeln!(out, "  {} {}", style.sign("•", "*"), line.replace('\n', "\n    "));
+    }
+    out
+}
+
+fn view_models(style: &Style, report: &Report) -> String {
+    let mut out = format!("\n{}\n", style.paint(HEADING, "models"));
+    for model in &report.models {
+        let (sign, words) = match (&model.problem, model.seconds) {
+            (None, Some(seconds)) => (style.paint(ADDED, style.sign("✓", "+")), format!("{} in {seconds:.2} s", bytes(model.bytes))),
+            _ if model.path.is_none() => (style.paint(REMOVED, style.sign("✗", "x")), "missing".to_string()),
+            _ => (style.paint(REMOVED, style.sign("✗", "x")), "damaged".to_string()),
+        };
+        let path = model.path.as_ref().map(|p| p.display().to_string()).unwrap_or_default();
+        let _ = writeln!(out, "  {sign} {:<10} {words:<20} {}", model.name, style.paint(DIM, &path));
+    }
+    let total: u64 = report.models.iter().map(|m| m.bytes).sum();
+    if total > 0 {
+        let _ = writeln!(out, "    {:<10} {}", "together", bytes(total));
+    }
+    if report.models.iter().any(|m| m.path.is_none()) || report.models.is_empty() {
+        let _ = writeln!(out, "  looked in");
+        for place in &report.places {
+            let exists = if place.exists { "" } else { ", not there" };
+            let _ = writeln!(out, "    {} ({}{exists})", place.path.display(), place.reason);
+        }
+    }
+    out.push('\n');
+    out
+}
+
+fn bytes(n: u64) -> String {
+    let n = n as f64;
+    match n {
+        n if n >= 1e9 => format!("{:.1} GB", n / 1e9),
+        n if n >= 1e6 => format!("{:.1} MB", n / 1e6),
+        n if n >= 1e3 => format!("{:.1} kB", n / 1e3),
+        n => format!("{n} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_in_words() {
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(45_400_000), "45.4 MB");
+        assert_eq!(bytes(2_000_000_000), "2.0 GB");
+    }
+
+    #[test]
+    fn every_option_has_a_variable_that_doctor_knows() {
+        let mut known = BTreeSet::new();
+        collect_variables(&Cli::command(), &mut known);
+        for name in ["VISA_SEED", "VISA_THREADS", "VISA_DEVICE", "VISA_MODEL", "VISA_CONFIG", "VISA_DATA"] {
+            assert!(known.contains(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! One file a subcommand: its arguments, its records, and what it calls.
+
+pub(crate) mod completions;
+pub(crate) mod detect;
+pub(crate) mod doctor;
+mod goal;
+pub(crate) mod lm;
+pub(crate) mod rewrite;
+pub(crate) mod score;
+pub(crate) mod train;
+pub(crate) mod translate;
+
+use anyhow::bail;
+
+/// Refuses a text without a word; `what` names it.
+fn not_empty(what: &str, text: &str) -> anyhow::Result<()> {
+    if text.trim().is_empty() {
+        bail!("the {what} is empty; give at least one word");
+    }
+    Ok(())
+}

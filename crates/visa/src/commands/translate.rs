@@ -1,0 +1,115 @@
+//! `visa translate`: what an instruction or persona asks of the values, as a shift and a target.
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use visa_align::{Translation, Translator, Trunk, explicit};
+use visa_values::{NAMES, Profile, Shift, Target};
+
+use super::detect::Lazy;
+use super::{goal, not_empty};
+use crate::args::{Common, Format, IoArgs, ModelArgs};
+use crate::batch::{self, Item, Job, Record};
+use crate::exit::{Failure, model};
+use crate::view::bars::{Column, table};
+use crate::view::{NEGATIVE, Style, progress::Counter};
+
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// The instruction or persona, or value=±x; without it --input is read
+    instruction: Option<String>,
+    /// The profile to shift from, a file or JSON; without it the target is that of a text that speaks no value
+    #[arg(long, value_name = "PROFILE", env = "VISA_FROM")]
+    from: Option<String>,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    io: IoArgs,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Deserialize)]
+struct Input {
+    instruction: String,
+    #[serde(default)]
+    from: Option<Profile>,
+}
+
+impl Record for Input {
+    fn from_text(instruction: String) -> anyhow::Result<Self> {
+        Ok(Self { instruction, from: None })
+    }
+}
+
+#[derive(Serialize)]
+struct Output {
+    shift: Shift,
+    target: Target,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notice: Option<String>,
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { instruction, from, model: which, io, common } = arguments;
+    common.apply()?;
+    let from = from
+        .map(|f| goal::profile("--from", &f))
+        .transpose()
+        .map_err(Failure::Usage)?
+        .unwrap_or_default();
+    let text_format = io.format() == Format::Text;
+    let style = Style::new(common.color, text_format && crate::output::is_terminal(&io.output));
+    let mut translator = Lazy::new(|| {
+        let models = which.find()?;
+        let trunk = Trunk::find(&models).map_err(model)?;
+        Translator::find(&models, &trunk).map_err(model)
+    });
+    let counter = Counter::new(common.quiet || text_format, "instructions");
+    batch::run(
+        Job {
+            io: &io,
+            single: instruction.map(|instruction| Input { instruction, from: None }),
+            chunk: 64,
+            progress: &|done| counter.set(done),
+        },
+        |items: &[Item<Input>]| {
+            let mut results = Vec::with_capacity(items.len());
+            for item in items {
+                let Input { instruction, from: own } = &item.record;
+                let from = own.as_ref().unwrap_or(&from);
+                // Explicit shifts need no model, so none is loaded for them.
+                let translation = match not_empty("instruction", instruction)
+                    .and_then(|()| Ok(explicit(instruction)?))
+                {
+                    Ok(Some(shift)) => Ok(Translation { shift, notice: None }),
+                    Ok(None) => translator.get()?.translate(instruction).map_err(anyhow::Error::from),
+                    Err(e) => Err(e),
+                };
+                results.push(translation.map(|t| output(t, from)));
+            }
+            Ok(results)
+        },
+        |_, output| view(&style, output),
+    )
+}
+
+fn output(translation: Translation, from: &Profile) -> Output {
+    Output {
+        target: Target::from_shift(from, &translation.shift),
+        shift: translation.shift,
+        notice: translation.notice.map(|n| n.to_string()),
+    }
+}
+
+fn view(style: &Style, output: &Output) -> String {
+    let moved: Vec<bool> = output.shift.as_array().iter().map(|d| *d != 0.0).collect();
+    let columns = [
+        Column { title: "shift", numbers: output.shift.as_array(), scale: 2.0 },
+        Column { title: "target", numbers: output.target.as_array(), scale: 1.0 },
+    ];
+    let mut out = table(style, &NAMES, &columns, &moved);
+    if let Some(notice) = &output.notice {
+        out.push_str(&format!("\n  {}\n", style.paint(NEGATIVE, notice)));
+    }
+    out
+}
