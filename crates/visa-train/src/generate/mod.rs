@@ -14,6 +14,7 @@ mod frame;
 mod inflect;
 mod noise;
 mod phrases;
+mod stem;
 
 pub use clauses::{ClauseExample, Clauses};
 pub use instructions::{InstructionExample, InstructionKind, instructions};
