@@ -7,9 +7,17 @@
 mod combine;
 mod error;
 mod guard;
+mod lexicon;
+mod literal;
+mod name;
+mod negation;
+mod number;
+mod sentence;
+mod token;
 mod verdict;
 
 pub use combine::{Consistency, Score, ValueScore, Weights, score};
 pub use error::ScoreError;
-pub use guard::{GuardKind, GuardViolation, Protected, guards, protected_spans, sentences};
+pub use guard::{GuardKind, GuardViolation, Original, Protected, guards, protected_spans};
+pub use sentence::{Question, questions, sentences, windows};
 pub use verdict::{Acceptance, Verdict};
