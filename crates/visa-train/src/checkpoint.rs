@@ -93,7 +93,10 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 fn sync_parent(path: &Path) -> Result<()> {
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let folder = File::open(parent).map_err(Error::io(parent))?;
     folder.sync_all().map_err(Error::io(parent))
 }
@@ -124,7 +127,10 @@ pub fn save(dir: &Path, checkpoint: &Checkpoint, keep: usize) -> Result<PathBuf>
         (STATE, to_json(&state)),
     ] {
         write_synced(&temporary.join(name), &bytes)?;
-        let entry = Entry { bytes: bytes.len() as u64, sha256: sha256(&bytes) };
+        let entry = Entry {
+            bytes: bytes.len() as u64,
+            sha256: sha256(&bytes),
+        };
         files.insert(name.to_owned(), entry);
     }
     write_synced(&temporary.join(MANIFEST), &to_json(&Manifest { files }))?;
@@ -159,7 +165,10 @@ pub fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
     };
     for entry in entries {
         let path = entry.map_err(Error::io(dir))?.path();
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default();
         if let Some(step) = name.strip_prefix("step-").and_then(|n| n.parse().ok()) {
             found.push((step, path));
         }
@@ -188,7 +197,11 @@ pub fn load(path: &Path) -> Result<Checkpoint> {
         if entry.bytes != bytes.len() as u64 {
             return Err(damaged(
                 path,
-                format!("{name} has {} bytes, the manifest says {}", bytes.len(), entry.bytes),
+                format!(
+                    "{name} has {} bytes, the manifest says {}",
+                    bytes.len(),
+                    entry.bytes
+                ),
             ));
         }
         if entry.sha256 != sha256(&bytes) {
@@ -235,7 +248,11 @@ mod tests {
         Checkpoint {
             step,
             weights: [("w".to_owned(), tensor(step as f32))].into(),
-            optimizer: [("m.w".to_owned(), tensor(0.25)), ("v.w".to_owned(), tensor(0.5))].into(),
+            optimizer: [
+                ("m.w".to_owned(), tensor(0.25)),
+                ("v.w".to_owned(), tensor(0.5)),
+            ]
+            .into(),
             optimizer_steps: step,
             task: serde_json::json!({"position": [1, 2]}),
         }
@@ -248,7 +265,11 @@ mod tests {
         for step in [5, 10, 100] {
             save(dir.path(), &example(step), 2).unwrap();
         }
-        let steps: Vec<u64> = list(dir.path()).unwrap().into_iter().map(|(s, _)| s).collect();
+        let steps: Vec<u64> = list(dir.path())
+            .unwrap()
+            .into_iter()
+            .map(|(s, _)| s)
+            .collect();
         assert_eq!(steps, [10, 100]);
         let newest = latest(dir.path()).unwrap().unwrap();
         assert_eq!(newest.step, 100);
@@ -263,7 +284,10 @@ mod tests {
         damage(&path);
         let message = latest(dir.path()).map(|_| ()).unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");
-        assert!(message.contains("step-00000007") && message.contains("remove"), "{message}");
+        assert!(
+            message.contains("step-00000007") && message.contains("remove"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -277,7 +301,10 @@ mod tests {
         check_damage(cut(WEIGHTS), "weights.safetensors has");
         check_damage(cut(OPTIMIZER), "optimizer.safetensors has");
         check_damage(cut(MANIFEST), "manifest.json");
-        check_damage(|dir| fs::remove_file(dir.join(STATE)).unwrap(), "state.json");
+        check_damage(
+            |dir| fs::remove_file(dir.join(STATE)).unwrap(),
+            "state.json",
+        );
         let flip = |dir: &Path| {
             let mut bytes = fs::read(dir.join(WEIGHTS)).unwrap();
             *bytes.last_mut().unwrap() ^= 1;

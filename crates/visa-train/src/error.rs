@@ -42,7 +42,9 @@ pub enum Error {
         detail: String,
     },
     /// A trainable tensor never received a gradient.
-    #[error("tensor `{name}` received no gradient in the first {steps} steps; its layer is not part of the loss, freeze it or use it")]
+    #[error(
+        "tensor `{name}` received no gradient in the first {steps} steps; its layer is not part of the loss, freeze it or use it"
+    )]
     NoGradient {
         /// The tensor.
         name: String,
@@ -50,7 +52,9 @@ pub enum Error {
         steps: u64,
     },
     /// A loss or a gradient is not finite.
-    #[error("step {step}: the {what} is {value}; lower the learning rate or resume from the checkpoint before with another seed")]
+    #[error(
+        "step {step}: the {what} is {value}; lower the learning rate or resume from the checkpoint before with another seed"
+    )]
     NotFinite {
         /// The step.
         step: u64,
@@ -113,6 +117,9 @@ impl Error {
 
     /// Whether this is the stop flag's doing rather than a failure (exit code 130).
     pub fn is_interruption(&self) -> bool {
-        matches!(self, Self::Interrupted { .. } | Self::InterruptedEarly { .. })
+        matches!(
+            self,
+            Self::Interrupted { .. } | Self::InterruptedEarly { .. }
+        )
     }
 }

@@ -7,12 +7,14 @@
 //! | [`checkpoint`], [`runlog`] | complete-or-absent checkpoints; metrics, recipe, progress |
 //! | [`data`], [`tokenizer`] | text streams, token caches, packing, mixing; the byte-level BPE |
 //! | [`lm`] | the decoder from scratch on plain text |
+//! | [`encoder`] | detector, translator and consistency checker: adapters and heads on one trunk |
 //! | [`generate`] | data that we write ourselves |
 //!
 //! Nothing here serves requests, and no model is read from a network.
 
 pub mod checkpoint;
 pub mod data;
+pub mod encoder;
 mod error;
 pub mod generate;
 pub mod lm;

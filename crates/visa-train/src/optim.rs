@@ -89,7 +89,10 @@ impl AdamW {
     ) -> Result<Self> {
         vars.sort_by(|a, b| a.0.cmp(&b.0));
         if let Some(pair) = vars.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            return Err(Error::Input(format!("two trainable tensors are named `{}`", pair[0].0)));
+            return Err(Error::Input(format!(
+                "two trainable tensors are named `{}`",
+                pair[0].0
+            )));
         }
         let slots = vars.into_iter().map(|(name, var)| {
             if var.dtype() != DType::F32 {
@@ -102,7 +105,10 @@ impl AdamW {
             Ok(Slot {
                 decays: decays(&name, var.dims().len()),
                 lr_scale: lr_scale(&name),
-                moments: RefCell::new(Moments { m: vec![0.0; n], v: vec![0.0; n] }),
+                moments: RefCell::new(Moments {
+                    m: vec![0.0; n],
+                    v: vec![0.0; n],
+                }),
                 name,
                 var,
             })
@@ -116,7 +122,9 @@ impl AdamW {
 
     /// The tensors in update order.
     pub fn vars(&self) -> impl ExactSizeIterator<Item = (&str, &Var)> {
-        self.slots.iter().map(|slot| (slot.name.as_str(), &slot.var))
+        self.slots
+            .iter()
+            .map(|slot| (slot.name.as_str(), &slot.var))
     }
 
     /// Updates done so far.
@@ -128,7 +136,11 @@ impl AdamW {
     /// gradient keeps its value and its moments. Returns the norm of all gradients before
     /// clipping; a norm that is not finite changes nothing.
     pub fn step(&mut self, grads: &[Option<Tensor>], lr: f64) -> Result<f64> {
-        assert_eq!(grads.len(), self.slots.len(), "one gradient slot for each tensor");
+        assert_eq!(
+            grads.len(),
+            self.slots.len(),
+            "one gradient slot for each tensor"
+        );
         let mut squares = 0f64;
         for grad in grads.iter().flatten() {
             squares += sum_of_squares(grad)?;
@@ -138,7 +150,11 @@ impl AdamW {
             return Ok(norm);
         }
         let c = &self.config;
-        let scale = if c.clip > 0.0 && norm > c.clip { c.clip / norm } else { 1.0 };
+        let scale = if c.clip > 0.0 && norm > c.clip {
+            c.clip / norm
+        } else {
+            1.0
+        };
         self.steps += 1;
         let t = i32::try_from(self.steps).unwrap_or(i32::MAX);
         let (fix1, fix2) = (1.0 - c.beta1.powi(t), 1.0 - c.beta2.powi(t));
@@ -154,7 +170,11 @@ impl AdamW {
                 rate: (lr / fix1) as f32,
                 root: (1.0 / fix2.sqrt()) as f32,
                 eps: c.eps as f32,
-                keep: if slot.decays { (1.0 - lr * c.weight_decay) as f32 } else { 1.0 },
+                keep: if slot.decays {
+                    (1.0 - lr * c.weight_decay) as f32
+                } else {
+                    1.0
+                },
             };
             slot.var.inplace_op2(&grad.contiguous()?, &update)?;
         }
@@ -190,7 +210,10 @@ impl AdamW {
                 let flat = tensor.flatten_all().and_then(|t| t.to_vec1::<f32>());
                 flat.map_err(|e| format!("`{name}`: {e}"))
             };
-            *slot.moments.borrow_mut() = Moments { m: read("m")?, v: read("v")? };
+            *slot.moments.borrow_mut() = Moments {
+                m: read("m")?,
+                v: read("v")?,
+            };
         }
         self.steps = steps;
         Ok(())
@@ -202,7 +225,9 @@ fn sum_of_squares(x: &Tensor) -> Result<f64> {
     let x = x.contiguous()?;
     let (storage, layout) = x.storage_and_layout();
     let candle_core::Storage::Cpu(CpuStorage::F32(all)) = &*storage else {
-        return Err(Error::Input("gradients must be f32 tensors on the CPU".into()));
+        return Err(Error::Input(
+            "gradients must be f32 tensors on the CPU".into(),
+        ));
     };
     let values = &all[layout.start_offset()..layout.start_offset() + x.elem_count()];
     let parts: Vec<f64> = values
@@ -246,7 +271,11 @@ impl InplaceOp2 for Update<'_> {
         g_layout: &Layout,
     ) -> candle_core::Result<()> {
         let (CpuStorage::F32(weights), CpuStorage::F32(grads)) = (&mut *weights, grads) else {
-            candle_core::bail!("adamw needs f32, got {:?} and {:?}", weights.dtype(), grads.dtype());
+            candle_core::bail!(
+                "adamw needs f32, got {:?} and {:?}",
+                weights.dtype(),
+                grads.dtype()
+            );
         };
         let (Some((w0, w1)), Some((g0, g1))) =
             (w_layout.contiguous_offsets(), g_layout.contiguous_offsets())
@@ -255,7 +284,16 @@ impl InplaceOp2 for Update<'_> {
         };
         let mut moments = self.slot.moments.borrow_mut();
         let Moments { m, v } = &mut *moments;
-        let &Self { grad_scale, beta1, beta2, rate, root, eps, keep, .. } = self;
+        let &Self {
+            grad_scale,
+            beta1,
+            beta2,
+            rate,
+            root,
+            eps,
+            keep,
+            ..
+        } = self;
         weights[w0..w1]
             .par_chunks_mut(CHUNK)
             .zip(grads[g0..g1].par_chunks(CHUNK))
@@ -285,7 +323,13 @@ mod tests {
     }
 
     fn check(name: &str, shape: &[usize], clip: f64, grads: &[[f32; 2]], expected: [f32; 2]) {
-        let config = AdamWConfig { beta1: 0.9, beta2: 0.99, eps: 0.0, weight_decay: 0.5, clip };
+        let config = AdamWConfig {
+            beta1: 0.9,
+            beta2: 0.99,
+            eps: 0.0,
+            weight_decay: 0.5,
+            clip,
+        };
         let weight = var(&[1.0, -2.0], shape);
         let mut adam = AdamW::new(vec![(name.into(), weight.clone())], config, |_| 1.0).unwrap();
         for grad in grads {
@@ -301,8 +345,20 @@ mod tests {
     fn the_first_step_has_the_size_of_the_learning_rate() {
         // m̂/√v̂ = sign(g): no decay for a vector, 0.1·0.5·w for a matrix.
         check("x.bias", &[2], 0.0, &[[0.3, -4.0]], [0.9, -1.9]);
-        check("x.weight", &[1, 2], 0.0, &[[0.3, -4.0]], [0.95 - 0.1, -1.9 + 0.1]);
-        check("embed_tokens.weight", &[1, 2], 0.0, &[[0.3, -4.0]], [0.9, -1.9]);
+        check(
+            "x.weight",
+            &[1, 2],
+            0.0,
+            &[[0.3, -4.0]],
+            [0.95 - 0.1, -1.9 + 0.1],
+        );
+        check(
+            "embed_tokens.weight",
+            &[1, 2],
+            0.0,
+            &[[0.3, -4.0]],
+            [0.9, -1.9],
+        );
     }
 
     #[test]
@@ -310,15 +366,23 @@ mod tests {
         // g = 1 then 0: m = .09, m̂ = .09/.19; v = .0099, v̂ = .0099/.0199.
         let second = 0.1 * (0.09 / 0.19) / (0.0099f64 / 0.0199).sqrt();
         let first = 1.0 - 0.1 - second;
-        check("b", &[2], 0.0, &[[1.0, 1.0], [0.0, 0.0]], [first as f32, first as f32 - 3.0]);
+        check(
+            "b",
+            &[2],
+            0.0,
+            &[[1.0, 1.0], [0.0, 0.0]],
+            [first as f32, first as f32 - 3.0],
+        );
     }
 
     #[test]
     fn clipping_scales_all_tensors_by_one_factor() {
-        let config = AdamWConfig { clip: 1.0, ..AdamWConfig::default() };
+        let config = AdamWConfig {
+            clip: 1.0,
+            ..AdamWConfig::default()
+        };
         let (a, b) = (var(&[0.0], &[1]), var(&[0.0], &[1]));
-        let mut adam =
-            AdamW::new(vec![("b".into(), b), ("a".into(), a)], config, |_| 1.0).unwrap();
+        let mut adam = AdamW::new(vec![("b".into(), b), ("a".into(), a)], config, |_| 1.0).unwrap();
         let grad = |x: f32| Some(Tensor::from_slice(&[x], 1, &Device::Cpu).unwrap());
         let norm = adam.step(&[grad(3.0), grad(4.0)], 0.0).unwrap();
         assert_eq!(norm, 5.0);
@@ -329,10 +393,19 @@ mod tests {
 
     #[test]
     fn a_restored_optimiser_continues_to_the_same_bits() {
-        let grad = |x: f32| vec![Some(Tensor::from_slice(&[x, 1.0 - x], 2, &Device::Cpu).unwrap())];
+        let grad = |x: f32| {
+            vec![Some(
+                Tensor::from_slice(&[x, 1.0 - x], 2, &Device::Cpu).unwrap(),
+            )]
+        };
         let start = var(&[0.5, -0.25], &[2]);
         let make = |var: &Var| {
-            AdamW::new(vec![("w".into(), var.clone())], AdamWConfig::default(), |_| 1.0).unwrap()
+            AdamW::new(
+                vec![("w".into(), var.clone())],
+                AdamWConfig::default(),
+                |_| 1.0,
+            )
+            .unwrap()
         };
         let mut whole = make(&start);
         for i in 0..4 {
@@ -340,7 +413,9 @@ mod tests {
         }
         let resumed = var(&values(&start), &[2]);
         let mut second = make(&resumed);
-        second.restore(whole.steps(), &whole.state().unwrap()).unwrap();
+        second
+            .restore(whole.steps(), &whole.state().unwrap())
+            .unwrap();
         for adam in [&mut whole, &mut second] {
             adam.step(&grad(9.0), 0.01).unwrap();
         }

@@ -32,7 +32,11 @@ impl RunContext<'_> {
 
     /// [`Error::InterruptedEarly`] when the stop flag is up.
     pub fn check(&self, doing: &'static str) -> Result<()> {
-        if self.stopped() { Err(Error::InterruptedEarly { doing }) } else { Ok(()) }
+        if self.stopped() {
+            Err(Error::InterruptedEarly { doing })
+        } else {
+            Ok(())
+        }
     }
 
     /// Creates the run's folder and saves the resolved recipe in it as `recipe.toml`.
@@ -155,7 +159,12 @@ mod tests {
     use super::*;
 
     fn context<'a>(out: &Path, stop: &'a AtomicBool) -> RunContext<'a> {
-        RunContext { data: out.into(), out: out.into(), stop, progress: false }
+        RunContext {
+            data: out.into(),
+            out: out.into(),
+            stop,
+            progress: false,
+        }
     }
 
     #[test]
@@ -164,10 +173,14 @@ mod tests {
         let context = context(dir.path(), &stop);
         let mut log = RunLog::open(&context, 0, 10).unwrap();
         for step in [1, 2, 3] {
-            log.write("train", step, &[("loss".into(), 0.5 * step as f64)]).unwrap();
+            log.write("train", step, &[("loss".into(), 0.5 * step as f64)])
+                .unwrap();
         }
         drop(log);
-        RunLog::open(&context, 2, 10).unwrap().write("eval", 2, &[]).unwrap();
+        RunLog::open(&context, 2, 10)
+            .unwrap()
+            .write("eval", 2, &[])
+            .unwrap();
         let text = fs::read_to_string(dir.path().join("metrics.jsonl")).unwrap();
         let expected = "{\"kind\":\"train\",\"step\":1,\"loss\":0.5}\n\
                         {\"kind\":\"train\",\"step\":2,\"loss\":1.0}\n\
@@ -180,8 +193,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("r.toml");
         fs::write(&path, "lr = 0.1\nwarmpu = 3\n").unwrap();
-        let message =
-            read_recipe::<crate::schedule::Schedule>(&path).unwrap_err().to_string();
-        assert!(message.contains("warmpu") && message.contains("r.toml"), "{message}");
+        let message = read_recipe::<crate::schedule::Schedule>(&path)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("warmpu") && message.contains("r.toml"),
+            "{message}"
+        );
     }
 }

@@ -77,7 +77,10 @@ mod tests {
             decay: 20,
         };
         let rate = schedule.at(step, 110);
-        assert!((rate - expected).abs() < 1e-9, "{shape:?} at {step}: {rate}, expected {expected}");
+        assert!(
+            (rate - expected).abs() < 1e-9,
+            "{shape:?} at {step}: {rate}, expected {expected}"
+        );
     }
 
     #[test]
@@ -106,7 +109,10 @@ mod tests {
 
     #[test]
     fn more_steps_leave_the_stable_phase_as_it_was() {
-        let schedule = Schedule { shape: Shape::Wsd, ..Schedule::default() };
+        let schedule = Schedule {
+            shape: Shape::Wsd,
+            ..Schedule::default()
+        };
         for step in 0..700 {
             assert_eq!(schedule.at(step, 900), schedule.at(step, 2000));
         }

@@ -124,7 +124,9 @@ pub fn checkpoint_dir(context: &RunContext) -> PathBuf {
 /// [`Error::Interrupted`] after a checkpoint when the stop flag goes up; [`Error::NotFinite`] and
 /// [`Error::NoGradient`] when training cannot go on; otherwise what files or the task report.
 pub fn run(task: &mut dyn Task, config: &TrainerConfig, context: &RunContext) -> Result<Summary> {
-    let mut adam = AdamW::new(task.vars(), config.optimizer.clone(), |name| task.lr_scale(name))?;
+    let mut adam = AdamW::new(task.vars(), config.optimizer.clone(), |name| {
+        task.lr_scale(name)
+    })?;
     let dir = checkpoint_dir(context);
     let mut step = 0;
     if let Some(found) = checkpoint::latest(&dir)? {
@@ -169,7 +171,11 @@ pub fn run(task: &mut dyn Task, config: &TrainerConfig, context: &RunContext) ->
         Some(path) => path,
         None => dir.join(format!("step-{step:08}")),
     };
-    Ok(Summary { steps: step, evaluation, checkpoint })
+    Ok(Summary {
+        steps: step,
+        evaluation,
+        checkpoint,
+    })
 }
 
 fn update(
@@ -189,15 +195,25 @@ fn update(
         let part = task.loss(step, config.steps, micro)?;
         let value = f64::from(part.loss.to_scalar::<f32>()?);
         if !value.is_finite() {
-            return Err(Error::NotFinite { step, what: "loss", value });
+            return Err(Error::NotFinite {
+                step,
+                what: "loss",
+                value,
+            });
         }
         window.add(&part, value);
         let forward = Instant::now();
         let mut grads = part.loss.backward()?;
         for (i, (_, var)) in adam.vars().enumerate() {
-            let Some(grad) = grads.remove(var) else { continue };
+            let Some(grad) = grads.remove(var) else {
+                continue;
+            };
             seen[i] = true;
-            let grad = if micros == 1 { grad } else { (grad * part.weight)? };
+            let grad = if micros == 1 {
+                grad
+            } else {
+                (grad * part.weight)?
+            };
             sums[i] = Some(match sums[i].take() {
                 Some(sum) => (sum + grad)?,
                 None => grad,
@@ -215,7 +231,11 @@ fn update(
     }
     let norm = adam.step(&sums, lr)?;
     if !norm.is_finite() {
-        return Err(Error::NotFinite { step, what: "gradient norm", value: norm });
+        return Err(Error::NotFinite {
+            step,
+            what: "gradient norm",
+            value: norm,
+        });
     }
     window.norm += norm;
     window.steps += 1.0;
@@ -230,7 +250,9 @@ fn save(
     dir: &std::path::Path,
     keep: usize,
 ) -> Result<PathBuf> {
-    let weights = adam.vars().map(|(name, var)| (name.to_owned(), var.as_detached_tensor()));
+    let weights = adam
+        .vars()
+        .map(|(name, var)| (name.to_owned(), var.as_detached_tensor()));
     let checkpoint = Checkpoint {
         step,
         weights: weights.collect(),
@@ -248,10 +270,14 @@ fn restore(
     dir: &std::path::Path,
 ) -> Result<()> {
     let misfit = |detail: String| {
-        Error::checkpoint(dir, format!("{detail}; use another --out folder for another model"))
+        Error::checkpoint(
+            dir,
+            format!("{detail}; use another --out folder for another model"),
+        )
     };
     load_weights(adam.vars(), &found.weights).map_err(misfit)?;
-    adam.restore(found.optimizer_steps, &found.optimizer).map_err(misfit)?;
+    adam.restore(found.optimizer_steps, &found.optimizer)
+        .map_err(misfit)?;
     task.restore(&found.task)
 }
 
@@ -261,7 +287,9 @@ pub fn load_weights<'a>(
     weights: &std::collections::BTreeMap<String, Tensor>,
 ) -> Result<(), String> {
     for (name, var) in vars {
-        let tensor = weights.get(name).ok_or(format!("tensor `{name}` is missing"))?;
+        let tensor = weights
+            .get(name)
+            .ok_or(format!("tensor `{name}` is missing"))?;
         if tensor.shape() != var.shape() {
             return Err(format!(
                 "tensor `{name}` has shape {:?}, expected {:?}",
@@ -269,7 +297,8 @@ pub fn load_weights<'a>(
                 var.dims()
             ));
         }
-        var.set(tensor).map_err(|e| format!("tensor `{name}`: {e}"))?;
+        var.set(tensor)
+            .map_err(|e| format!("tensor `{name}`: {e}"))?;
     }
     Ok(())
 }
@@ -351,13 +380,20 @@ mod tests {
 
         fn bits(&self) -> Vec<u32> {
             let values = self.weight.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            values.iter().chain(&self.bias.to_vec1::<f32>().unwrap()).map(|x| x.to_bits()).collect()
+            values
+                .iter()
+                .chain(&self.bias.to_vec1::<f32>().unwrap())
+                .map(|x| x.to_bits())
+                .collect()
         }
     }
 
     impl Task for Line<'_> {
         fn vars(&self) -> Vec<(String, Var)> {
-            vec![("w".into(), self.weight.clone()), ("b".into(), self.bias.clone())]
+            vec![
+                ("w".into(), self.weight.clone()),
+                ("b".into(), self.bias.clone()),
+            ]
         }
 
         fn loss(&mut self, step: u64, _steps: u64, _micro: usize) -> Result<Loss> {
@@ -367,14 +403,22 @@ mod tests {
             let y: Vec<f32> = x.chunks(3).map(|x| x[0] - 2.0 * x[1] + 0.5).collect();
             let x = Tensor::from_vec(x, (4, 3), &Device::Cpu)?;
             let y = Tensor::from_vec(y, 4, &Device::Cpu)?;
-            let out = x.matmul(&self.weight.t()?)?.squeeze(1)?.broadcast_add(&self.bias)?;
+            let out = x
+                .matmul(&self.weight.t()?)?
+                .squeeze(1)?
+                .broadcast_add(&self.bias)?;
             if let Some((at, flag)) = self.stop_at
                 && step == at
             {
                 flag.store(true, Ordering::Relaxed);
             }
             let loss = (out - y)?.sqr()?.mean_all()?;
-            Ok(Loss { loss, weight: 4.0, items: 4, metrics: Vec::new() })
+            Ok(Loss {
+                loss,
+                weight: 4.0,
+                items: 4,
+                metrics: Vec::new(),
+            })
         }
 
         fn evaluate(&mut self, _step: u64) -> Result<Metrics> {
@@ -396,13 +440,22 @@ mod tests {
             steps: 300,
             accumulate: 2,
             checkpoint_every: 50,
-            schedule: Schedule { lr: 0.05, warmup: 5, ..Schedule::default() },
+            schedule: Schedule {
+                lr: 0.05,
+                warmup: 5,
+                ..Schedule::default()
+            },
             ..TrainerConfig::default()
         }
     }
 
     fn context<'a>(out: &std::path::Path, stop: &'a AtomicBool) -> RunContext<'a> {
-        RunContext { data: out.into(), out: out.into(), stop, progress: false }
+        RunContext {
+            data: out.into(),
+            out: out.into(),
+            stop,
+            progress: false,
+        }
     }
 
     #[test]
@@ -413,13 +466,24 @@ mod tests {
         let summary = run(&mut whole, &config(), &context(whole_dir.path(), &stop)).unwrap();
         assert_eq!(summary.steps, 300);
         assert_eq!(summary.evaluation, [("drawn".to_owned(), 600.0)]);
-        let learned = whole.weight.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        assert!((learned[0] - 1.0).abs() < 0.1 && (learned[1] + 2.0).abs() < 0.2, "{learned:?}");
+        let learned = whole
+            .weight
+            .flatten_all()
+            .unwrap()
+            .to_vec1::<f32>()
+            .unwrap();
+        assert!(
+            (learned[0] - 1.0).abs() < 0.1 && (learned[1] + 2.0).abs() < 0.2,
+            "{learned:?}"
+        );
 
         let context = context(parts_dir.path(), &stop);
         let mut first = Line::new(Some((70, &stop)));
         let error = run(&mut first, &config(), &context).unwrap_err();
-        assert!(matches!(error, Error::Interrupted { step: 71, .. }), "{error}");
+        assert!(
+            matches!(error, Error::Interrupted { step: 71, .. }),
+            "{error}"
+        );
         stop.store(false, Ordering::Relaxed);
         let mut second = Line::new(None);
         run(&mut second, &config(), &context).unwrap();
@@ -460,7 +524,11 @@ mod tests {
     fn a_tensor_without_gradient_is_an_error() {
         let (dir, stop) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
         let idle = Var::zeros(2, DType::F32, &Device::Cpu).unwrap();
-        let error = run(&mut Idle(Line::new(None), idle), &config(), &context(dir.path(), &stop));
+        let error = run(
+            &mut Idle(Line::new(None), idle),
+            &config(),
+            &context(dir.path(), &stop),
+        );
         assert!(matches!(&error, Err(Error::NoGradient { name, .. }) if name == "idle"));
     }
 
@@ -470,6 +538,13 @@ mod tests {
         let mut line = Line::new(None);
         line.bias = Var::from_slice(&[f32::NAN], 1, &Device::Cpu).unwrap();
         let error = run(&mut line, &config(), &context(dir.path(), &stop));
-        assert!(matches!(error, Err(Error::NotFinite { step: 0, what: "loss", .. })));
+        assert!(matches!(
+            error,
+            Err(Error::NotFinite {
+                step: 0,
+                what: "loss",
+                ..
+            })
+        ));
     }
 }
