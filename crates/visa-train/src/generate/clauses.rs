@@ -16,6 +16,7 @@ use serde::Deserialize;
 use visa_values::NAMES;
 
 use super::ShiftArray;
+use super::inflect::article;
 use super::phrases::pick;
 use super::stem::{Stem, StemKind};
 
@@ -65,12 +66,26 @@ struct HeadList {
 static HEADS: LazyLock<Vec<[Vec<Head>; 2]>> = LazyLock::new(|| {
     let file: BTreeMap<String, BTreeMap<String, HeadList>> =
         toml::from_str(include_str!("data/clauses.toml")).expect("data/clauses.toml parses");
-    let read = |name: &str, polarity: &str| file[name][polarity].heads.lines().filter(|l| !l.trim().is_empty()).map(head).collect();
-    NAMES.iter().map(|name| ["plus", "minus"].map(|polarity| read(name, polarity))).collect()
+    let read = |name: &str, polarity: &str| {
+        file[name][polarity]
+            .heads
+            .lines()
+            .filter(|l| !l.trim().is_empty())
+            .map(head)
+            .collect()
+    };
+    NAMES
+        .iter()
+        .map(|name| ["plus", "minus"].map(|polarity| read(name, polarity)))
+        .collect()
 });
 
 fn head(line: &str) -> Head {
-    let mut head = Head { fits: Fits::Any, strong: false, pattern: String::new() };
+    let mut head = Head {
+        fits: Fits::Any,
+        strong: false,
+        pattern: String::new(),
+    };
     let mut rest = line.trim();
     loop {
         match rest.as_bytes().first() {
@@ -109,7 +124,11 @@ impl Clauses {
     /// reason, unbalanced quotation marks or brackets) are skipped. Where there are external
     /// stems, four fifths of the examples use them.
     pub fn with_stems(mut self, stems: impl IntoIterator<Item = (String, String)>) -> Self {
-        self.stems.extend(stems.into_iter().filter_map(|(context, sentence)| Stem::read(&context, &sentence)));
+        self.stems.extend(
+            stems
+                .into_iter()
+                .filter_map(|(context, sentence)| Stem::read(&context, &sentence)),
+        );
         self
     }
 
@@ -140,7 +159,11 @@ impl Clauses {
 
     fn example<R: Rng>(&self, rng: &mut R) -> ClauseExample {
         let external = self.stems.len() > self.own && rng.random_bool(0.8);
-        let range = if external { self.own..self.stems.len() } else { 0..self.own };
+        let range = if external {
+            self.own..self.stems.len()
+        } else {
+            0..self.own
+        };
         let stem = &self.stems[rng.random_range(range)];
         let mut shift = [0.0; 10];
         let mut clause = String::new();
@@ -168,7 +191,14 @@ impl Clauses {
 
 /// Two clauses in a row read well when the first is short and their connectives differ.
 fn joined(first: &str, second: &str) -> Option<String> {
-    let lead = |clause: &str| clause.trim_start_matches([',', ' ']).split(' ').next().unwrap_or_default().to_owned();
+    let lead = |clause: &str| {
+        clause
+            .trim_start_matches([',', ' '])
+            .split(' ')
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
     let short = |clause: &str| clause.split_whitespace().count() <= 9;
     let finite = ["because", "since", "for", "as", "so", "and"];
     let (a, b) = (lead(first), lead(second));
@@ -187,8 +217,23 @@ fn draw<R: Rng>(value: usize, shift: &mut ShiftArray, stem: &Stem, rng: &mut R) 
     let head = pick(&heads, rng);
     let size = if strong { STRONG } else { MILD };
     shift[value] = if minus { -size } else { size };
-    let clause = expand(&head.pattern, stem.past, rng);
-    if clause.starts_with(',') { clause } else { format!(" {clause}") }
+    led(articles(&expand(&head.pattern, stem.past, rng)))
+}
+
+/// Any clause that can follow a statement, whatever value it speaks.
+pub(super) fn any_clause<R: Rng>(rng: &mut R) -> String {
+    let heads = &HEADS[rng.random_range(0..10)][rng.random_range(0..2)];
+    let fitting: Vec<&Head> = heads.iter().filter(|h| h.fits == Fits::Any).collect();
+    led(articles(&expand(&pick(&fitting, rng).pattern, false, rng)))
+}
+
+/// A clause begins with its comma or with a blank.
+fn led(clause: String) -> String {
+    if clause.starts_with(',') {
+        clause
+    } else {
+        format!(" {clause}")
+    }
 }
 
 fn fits(fits: Fits, kind: StemKind) -> bool {
@@ -206,7 +251,10 @@ fn expand<R: Rng>(pattern: &str, past: bool, rng: &mut R) -> String {
     while let Some(at) = rest.find(['{', '<']) {
         out.push_str(&rest[..at]);
         let braces = rest.as_bytes()[at] == b'{';
-        let end = at + rest[at..].find(if braces { '}' } else { '>' }).expect("clause heads close what they open");
+        let end = at
+            + rest[at..]
+                .find(if braces { '}' } else { '>' })
+                .expect("clause heads close what they open");
         let inner = &rest[at + 1..end];
         if braces {
             let options: Vec<&str> = inner.split('|').collect();
@@ -220,6 +268,19 @@ fn expand<R: Rng>(pattern: &str, past: bool, rng: &mut R) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// "a orderly street" → "an orderly street": the alternatives do not know what stands before them.
+fn articles(clause: &str) -> String {
+    let words: Vec<&str> = clause.split(' ').collect();
+    let fixed = words
+        .iter()
+        .enumerate()
+        .map(|(i, word)| match (*word, words.get(i + 1)) {
+            ("a" | "an", Some(next)) => article(next),
+            _ => word,
+        });
+    fixed.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

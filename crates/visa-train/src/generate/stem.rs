@@ -43,8 +43,9 @@ struct File {
     contexts: String,
 }
 
-static FILE: LazyLock<File> =
-    LazyLock::new(|| toml::from_str(include_str!("data/stems.toml")).expect("data/stems.toml parses"));
+static FILE: LazyLock<File> = LazyLock::new(|| {
+    toml::from_str(include_str!("data/stems.toml")).expect("data/stems.toml parses")
+});
 static CONTEXTS: LazyLock<Vec<&str>> = LazyLock::new(|| lines(&FILE.contexts).collect());
 
 fn lines(text: &str) -> impl Iterator<Item = &str> {
@@ -64,7 +65,13 @@ pub(super) fn committed() -> Vec<Stem> {
     sections
         .into_iter()
         .flat_map(|(text, kind, past)| {
-            lines(text).map(move |line| Stem { context: None, text: line.to_owned(), terminator: ".".to_owned(), kind, past })
+            lines(text).map(move |line| Stem {
+                context: None,
+                text: line.to_owned(),
+                terminator: ".".to_owned(),
+                kind,
+                past,
+            })
         })
         .collect()
 }
@@ -81,11 +88,30 @@ impl Stem {
             _ => return None,
         };
         let words: Vec<&str> = text.split_whitespace().collect();
-        let plain = text.chars().all(|c| c.is_alphanumeric() || " ,'’-".contains(c));
-        let begins = text.chars().next().is_some_and(|c| c.is_uppercase() || c.is_ascii_digit());
-        const REASONS: [&str; 9] = ["because", "since", "so that", "in order", "out of", "sake", "therefore", "although", "which"];
+        let plain = text
+            .chars()
+            .all(|c| c.is_alphanumeric() || " ,'’-".contains(c));
+        let begins = text
+            .chars()
+            .next()
+            .is_some_and(|c| c.is_uppercase() || c.is_ascii_digit());
+        const REASONS: [&str; 9] = [
+            "because",
+            "since",
+            "so that",
+            "in order",
+            "out of",
+            "sake",
+            "therefore",
+            "although",
+            "which",
+        ];
         let lower = text.to_lowercase();
-        if !(4..=24).contains(&words.len()) || !plain || !begins || REASONS.iter().any(|r| lower.contains(r)) {
+        if !(4..=24).contains(&words.len())
+            || !plain
+            || !begins
+            || REASONS.iter().any(|r| lower.contains(r))
+        {
             return None;
         }
         let (kind, past) = classify(&words);
@@ -111,36 +137,79 @@ impl Stem {
 /// Kind and tense by the first words and the first verb that can be told by its form.
 fn classify(words: &[&str]) -> (StemKind, bool) {
     const ORDERS: [&str; 60] = [
-        "add", "apply", "ask", "avoid", "be", "book", "bring", "buy", "call", "change", "check", "choose", "clean", "come",
-        "consider", "cook", "cover", "cut", "do", "don't", "drink", "eat", "fill", "find", "follow", "get", "give", "go", "keep",
-        "learn", "leave", "let", "look", "make", "move", "open", "pay", "place", "plan", "please", "put", "read", "remember",
-        "remove", "save", "send", "set", "start", "stay", "stop", "take", "talk", "tell", "try", "turn", "use", "visit", "wait",
-        "wash", "write",
+        "add", "apply", "ask", "avoid", "be", "book", "bring", "buy", "call", "change", "check",
+        "choose", "clean", "come", "consider", "cook", "cover", "cut", "do", "don't", "drink",
+        "eat", "fill", "find", "follow", "get", "give", "go", "keep", "learn", "leave", "let",
+        "look", "make", "move", "open", "pay", "place", "plan", "please", "put", "read",
+        "remember", "remove", "save", "send", "set", "start", "stay", "stop", "take", "talk",
+        "tell", "try", "turn", "use", "visit", "wait", "wash", "write",
     ];
     const ACTORS: [&str; 26] = [
-        "i", "we", "you", "he", "she", "they", "people", "everyone", "nobody", "somebody", "someone", "teacher", "students",
-        "parents", "children", "mother", "father", "brother", "sister", "friend", "man", "woman", "team", "workers", "family",
+        "i",
+        "we",
+        "you",
+        "he",
+        "she",
+        "they",
+        "people",
+        "everyone",
+        "nobody",
+        "somebody",
+        "someone",
+        "teacher",
+        "students",
+        "parents",
+        "children",
+        "mother",
+        "father",
+        "brother",
+        "sister",
+        "friend",
+        "man",
+        "woman",
+        "team",
+        "workers",
+        "family",
         "neighbours",
     ];
     const PAST: [&str; 44] = [
-        "was", "were", "had", "did", "went", "came", "took", "made", "said", "got", "gave", "saw", "found", "told", "felt",
-        "left", "kept", "began", "brought", "bought", "built", "wrote", "ran", "met", "sold", "stood", "heard", "held", "knew",
-        "thought", "became", "led", "lost", "paid", "sat", "spoke", "spent", "grew", "fell", "sent", "won", "taught", "chose", "drove",
+        "was", "were", "had", "did", "went", "came", "took", "made", "said", "got", "gave", "saw",
+        "found", "told", "felt", "left", "kept", "began", "brought", "bought", "built", "wrote",
+        "ran", "met", "sold", "stood", "heard", "held", "knew", "thought", "became", "led", "lost",
+        "paid", "sat", "spoke", "spent", "grew", "fell", "sent", "won", "taught", "chose", "drove",
     ];
     const PRESENT: [&str; 20] = [
-        "is", "are", "am", "has", "have", "do", "does", "will", "can", "should", "would", "may", "might", "must", "could", "goes",
-        "takes", "makes", "keeps", "wants",
+        "is", "are", "am", "has", "have", "do", "does", "will", "can", "should", "would", "may",
+        "might", "must", "could", "goes", "takes", "makes", "keeps", "wants",
     ];
-    let lower: Vec<String> = words.iter().map(|w| w.trim_matches(',').to_lowercase()).collect();
+    let lower: Vec<String> = words
+        .iter()
+        .map(|w| w.trim_matches(',').to_lowercase())
+        .collect();
     if ORDERS.contains(&lower[0].as_str()) {
         return (StemKind::Order, false);
     }
-    let verb = lower.iter().position(|w| PAST.contains(&w.as_str()) || PRESENT.contains(&w.as_str()) || (w.len() > 4 && w.ends_with("ed")));
+    let verb = lower.iter().position(|w| {
+        PAST.contains(&w.as_str())
+            || PRESENT.contains(&w.as_str())
+            || (w.len() > 4 && w.ends_with("ed"))
+    });
     let past = verb.is_some_and(|v| !PRESENT.contains(&lower[v].as_str()));
     // An actor near the front who does more than be something.
-    let copula = verb.is_some_and(|v| matches!(lower[v].as_str(), "is" | "are" | "am" | "was" | "were"));
-    let actor = lower.iter().take(verb.unwrap_or(3).clamp(1, 4)).any(|w| ACTORS.contains(&w.as_str()));
-    (if actor && !copula { StemKind::Acting } else { StemKind::Thing }, past)
+    let copula =
+        verb.is_some_and(|v| matches!(lower[v].as_str(), "is" | "are" | "am" | "was" | "were"));
+    let actor = lower
+        .iter()
+        .take(verb.unwrap_or(3).clamp(1, 4))
+        .any(|w| ACTORS.contains(&w.as_str()));
+    (
+        if actor && !copula {
+            StemKind::Acting
+        } else {
+            StemKind::Thing
+        },
+        past,
+    )
 }
 
 #[cfg(test)]
@@ -149,16 +218,35 @@ mod tests {
 
     #[track_caller]
     fn check(sentence: &str, expected: Option<(StemKind, bool)>) {
-        assert_eq!(Stem::read("", sentence).map(|s| (s.kind, s.past)), expected, "{sentence}");
+        assert_eq!(
+            Stem::read("", sentence).map(|s| (s.kind, s.past)),
+            expected,
+            "{sentence}"
+        );
     }
 
     #[test]
     fn external_sentences_are_told_apart() {
-        check("Take the early train on Monday.", Some((StemKind::Order, false)));
-        check("She sold her car last autumn.", Some((StemKind::Acting, true)));
-        check("They walk to school together.", Some((StemKind::Acting, false)));
-        check("The hotel is close to the harbour.", Some((StemKind::Thing, false)));
-        check("The bridge was closed for repairs.", Some((StemKind::Thing, true)));
+        check(
+            "Take the early train on Monday.",
+            Some((StemKind::Order, false)),
+        );
+        check(
+            "She sold her car last autumn.",
+            Some((StemKind::Acting, true)),
+        );
+        check(
+            "They walk to school together.",
+            Some((StemKind::Acting, false)),
+        );
+        check(
+            "The hotel is close to the harbour.",
+            Some((StemKind::Thing, false)),
+        );
+        check(
+            "The bridge was closed for repairs.",
+            Some((StemKind::Thing, true)),
+        );
     }
 
     #[test]

@@ -3,7 +3,9 @@ use super::*;
 /// Every wording a head can take, in both tenses.
 fn expansions(pattern: &str) -> Vec<String> {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    (0..60).map(|i| expand(pattern, i % 2 == 0, &mut rng)).collect()
+    (0..60)
+        .map(|i| expand(pattern, i % 2 == 0, &mut rng))
+        .collect()
 }
 
 #[test]
@@ -12,11 +14,26 @@ fn every_clause_obeys_the_ban_list() {
         for head in polarities.iter().flatten() {
             for clause in expansions(&head.pattern) {
                 let name = NAMES[value];
-                assert!(clause.starts_with(", ") || clause.starts_with(|c: char| c.is_ascii_lowercase()), "{name}: {clause}");
-                assert!(clause.chars().all(|c| c.is_ascii_lowercase() || " ,-".contains(c)), "{name}: {clause}");
-                assert!(!clause.contains("  ") && !clause.ends_with([',', ' ']), "{name}: {clause}");
+                assert!(
+                    clause.starts_with(", ")
+                        || clause.starts_with(|c: char| c.is_ascii_lowercase()),
+                    "{name}: {clause}"
+                );
+                assert!(
+                    clause
+                        .chars()
+                        .all(|c| c.is_ascii_lowercase() || " ,-".contains(c)),
+                    "{name}: {clause}"
+                );
+                assert!(
+                    !clause.contains("  ") && !clause.ends_with([',', ' ']),
+                    "{name}: {clause}"
+                );
                 let words = clause.split_whitespace().filter(|w| *w != ",").count();
-                assert!((2..=20).contains(&words), "{name}: {words} words in {clause}");
+                assert!(
+                    (2..=20).contains(&words),
+                    "{name}: {words} words in {clause}"
+                );
             }
         }
     }
@@ -26,11 +43,23 @@ fn every_clause_obeys_the_ban_list() {
 fn every_value_has_heads_for_both_polarities_strengths_and_kinds() {
     for (value, polarities) in HEADS.iter().enumerate() {
         for heads in polarities {
-            assert!(heads.len() >= 25, "{} has {} heads", NAMES[value], heads.len());
+            assert!(
+                heads.len() >= 25,
+                "{} has {} heads",
+                NAMES[value],
+                heads.len()
+            );
             for kind in [StemKind::Order, StemKind::Acting, StemKind::Thing] {
                 for strong in [false, true] {
-                    let n = heads.iter().filter(|h| h.strong == strong && fits(h.fits, kind)).count();
-                    assert!(n >= 3, "{}: {n} heads, strong {strong}, {kind:?}", NAMES[value]);
+                    let n = heads
+                        .iter()
+                        .filter(|h| h.strong == strong && fits(h.fits, kind))
+                        .count();
+                    assert!(
+                        n >= 3,
+                        "{}: {n} heads, strong {strong}, {kind:?}",
+                        NAMES[value]
+                    );
                 }
             }
         }
@@ -39,7 +68,13 @@ fn every_value_has_heads_for_both_polarities_strengths_and_kinds() {
 
 #[test]
 fn deterministic_distinct_and_within_bounds() {
-    let stems = [("It rained.".to_owned(), "She sold her car last autumn.".to_owned()), (String::new(), "Really?".to_owned())];
+    let stems = [
+        (
+            "It rained.".to_owned(),
+            "She sold her car last autumn.".to_owned(),
+        ),
+        (String::new(), "Really?".to_owned()),
+    ];
     let clauses = Clauses::new(4).with_stems(stems.clone());
     assert_eq!(clauses.stem_count(), Clauses::new(4).stem_count() + 1);
     let found = clauses.generate(3_000);
@@ -47,9 +82,17 @@ fn deterministic_distinct_and_within_bounds() {
     assert_eq!(found, clauses.generate(3_000));
     assert_ne!(found, Clauses::new(5).with_stems(stems).generate(3_000));
     for e in &found {
-        assert!(e.clause.is_empty() || e.clause.starts_with(", ") || e.clause.starts_with(' '), "{e:?}");
+        assert!(
+            e.clause.is_empty() || e.clause.starts_with(", ") || e.clause.starts_with(' '),
+            "{e:?}"
+        );
         assert_eq!(e.clause.is_empty(), e.shift == [0.0; 10], "{e:?}");
-        assert!(e.shift.iter().all(|s| [0.0, MILD, STRONG].contains(&s.abs())), "{e:?}");
+        assert!(
+            e.shift
+                .iter()
+                .all(|s| [0.0, MILD, STRONG].contains(&s.abs())),
+            "{e:?}"
+        );
         assert!(e.clause.split_whitespace().count() <= 20, "{e:?}");
     }
 }
@@ -62,8 +105,16 @@ fn check(pattern: &str, past: bool, expected: &str) {
 
 #[test]
 fn tense_follows_the_stem() {
-    check(", so that nobody <has/had> to {wait}", false, ", so that nobody has to wait");
-    check(", so that nobody <has/had> to {wait}", true, ", so that nobody had to wait");
+    check(
+        ", so that nobody <has/had> to {wait}",
+        false,
+        ", so that nobody has to wait",
+    );
+    check(
+        ", so that nobody <has/had> to {wait}",
+        true,
+        ", so that nobody had to wait",
+    );
     check("{as it <is/was>}", true, "as it was");
 }
 
@@ -73,7 +124,16 @@ fn tense_follows_the_stem() {
 #[allow(clippy::print_stdout)]
 fn sample_clauses() {
     for e in Clauses::new(77).generate(200) {
-        let spoken: Vec<String> = (0..10).filter(|i| e.shift[*i] != 0.0).map(|i| format!("{}{:+.1}", NAMES[i], e.shift[i])).collect();
-        println!("{}{}{} [{}]", e.stem, e.clause, e.terminator, spoken.join(" "));
+        let spoken: Vec<String> = (0..10)
+            .filter(|i| e.shift[*i] != 0.0)
+            .map(|i| format!("{}{:+.1}", NAMES[i], e.shift[i]))
+            .collect();
+        println!(
+            "{}{}{} [{}]",
+            e.stem,
+            e.clause,
+            e.terminator,
+            spoken.join(" ")
+        );
     }
 }
