@@ -108,13 +108,27 @@ impl ModelArgs {
 #[command(next_help_heading = "Input and output")]
 pub(crate) struct IoArgs {
     /// A file to read, - for standard input
-    #[arg(long, short, value_name = "FILE|-", env = "VISA_INPUT", default_value = "-", hide_default_value = true)]
+    #[arg(
+        long,
+        short,
+        value_name = "FILE|-",
+        env = "VISA_INPUT",
+        default_value = "-",
+        hide_default_value = true
+    )]
     pub(crate) input: String,
     /// How to read it: auto takes JSON Lines when the name says so or the first character is {, else one whole text
     #[arg(long, value_name = "KIND", env = "VISA_INPUT_FORMAT", value_enum, default_value_t = InputFormat::Auto)]
     pub(crate) input_format: InputFormat,
     /// A file to write, - for standard output
-    #[arg(long, short, value_name = "FILE|-", env = "VISA_OUTPUT", default_value = "-", hide_default_value = true)]
+    #[arg(
+        long,
+        short,
+        value_name = "FILE|-",
+        env = "VISA_OUTPUT",
+        default_value = "-",
+        hide_default_value = true
+    )]
     pub(crate) output: String,
     /// Form of the results [default: text on a terminal, jsonl otherwise]
     #[arg(long, short, value_name = "FORM", env = "VISA_FORMAT", value_enum)]
@@ -133,7 +147,11 @@ impl IoArgs {
 
 /// Text for a person at a terminal, JSON Lines for a program.
 pub(crate) fn default_format(output: &str) -> Format {
-    if crate::output::is_terminal(output) { Format::Text } else { Format::Jsonl }
+    if crate::output::is_terminal(output) {
+        Format::Text
+    } else {
+        Format::Jsonl
+    }
 }
 
 /// How to read an input.

@@ -55,18 +55,33 @@ pub(crate) fn run<T: Record, R: Serialize>(
     let source = input::open(job.single, job.io)?;
     output::open(&job.io.output, &job.io.input)?;
     let format = job.io.format();
-    let mut writer = Writer { format, many: matches!(source, Source::Lines(_)), written: 0 };
+    let mut writer = Writer {
+        format,
+        many: matches!(source, Source::Lines(_)),
+        written: 0,
+    };
     let mut failed = 0u64;
     let mut done = 0u64;
     let mut step = |items: Vec<Parsed<T>>| -> Result<(), Failure> {
         done += items.len() as u64;
-        let outcome = handle(items, job.io.on_error, &mut process, &view, &mut writer, &mut failed);
+        let outcome = handle(
+            items,
+            job.io.on_error,
+            &mut process,
+            &view,
+            &mut writer,
+            &mut failed,
+        );
         output::flush()?;
         (job.progress)(done);
         outcome
     };
     let outcome = match source {
-        Source::Single { place, record } => step(vec![Ok(Item { id: Value::from(1u64), place, record })]),
+        Source::Single { place, record } => step(vec![Ok(Item {
+            id: Value::from(1u64),
+            place,
+            record,
+        })]),
         Source::Text { place, text } => {
             let id = Value::from(1u64);
             step(vec![match T::from_text(text) {
@@ -127,7 +142,7 @@ fn json(error: &serde_json::Error) -> anyhow::Error {
         serde_json::error::Category::Syntax => {
             anyhow::anyhow!("column {}: not valid JSON ({bare})", error.column())
         }
-        _ if error.column() > 0 && text.contains("expected a map") => {
+        _ if text.contains("expected a map") => {
             anyhow::anyhow!("{bare}; a record is one JSON object a line")
         }
         _ => anyhow::anyhow!("{bare}"),
@@ -144,7 +159,10 @@ fn handle<T: Record, R: Serialize>(
 ) -> Result<(), Failure> {
     // Under `stop` nothing after a bad line is worked on.
     let end = match on_error {
-        OnError::Stop => parsed.iter().position(Result::is_err).map_or(parsed.len(), |n| n + 1),
+        OnError::Stop => parsed
+            .iter()
+            .position(Result::is_err)
+            .map_or(parsed.len(), |n| n + 1),
         OnError::Skip => parsed.len(),
     };
     let mut bad = Vec::new();
@@ -158,7 +176,11 @@ fn handle<T: Record, R: Serialize>(
             Err(e) => bad.push(Some(e)),
         }
     }
-    let results = if items.is_empty() { Vec::new() } else { process(&items)? };
+    let results = if items.is_empty() {
+        Vec::new()
+    } else {
+        process(&items)?
+    };
     debug_assert_eq!(results.len(), items.len(), "one result a record");
     let mut pairs = items.into_iter().zip(results);
     for slot in bad {
@@ -216,10 +238,17 @@ impl Writer {
         if self.format == Format::Text {
             let gap = if self.written > 0 { "\n" } else { "" };
             self.written += 1;
-            let head = if self.many { format!("#{}\n", plain(&item.id)) } else { String::new() };
+            let head = if self.many {
+                format!("#{}\n", plain(&item.id))
+            } else {
+                String::new()
+            };
             return output::write(&format!("{gap}{head}{}", view(item, result)));
         }
-        self.object(&WithId { id: &item.id, result })
+        self.object(&WithId {
+            id: &item.id,
+            result,
+        })
     }
 
     fn error(&mut self, id: &Value, error: &str) -> Result<(), Failure> {
@@ -270,8 +299,10 @@ pub(crate) fn together<T, R>(
     check: impl Fn(&T) -> anyhow::Result<()>,
     batch: impl Fn(&[&T]) -> anyhow::Result<Vec<R>>,
 ) -> Vec<anyhow::Result<R>> {
-    let mut results: Vec<anyhow::Result<Option<R>>> =
-        items.iter().map(|i| check(&i.record).map(|()| None)).collect();
+    let mut results: Vec<anyhow::Result<Option<R>>> = items
+        .iter()
+        .map(|i| check(&i.record).map(|()| None))
+        .collect();
     let good: Vec<usize> = (0..items.len()).filter(|i| results[*i].is_ok()).collect();
     let records: Vec<&T> = good.iter().map(|i| &items[*i].record).collect();
     match batch(&records) {
@@ -310,7 +341,10 @@ mod tests {
     }
 
     fn check(line: &str, expected: Result<(Value, &str), &str>) {
-        let parsed = parse::<Simple>(Line { number: 7, text: Ok(line.to_string()) });
+        let parsed = parse::<Simple>(Line {
+            number: 7,
+            text: Ok(line.to_string()),
+        });
         match (parsed, expected) {
             (Ok(item), Ok((id, text))) => {
                 assert_eq!((item.id, item.record.text.as_str()), (id, text));
@@ -327,7 +361,10 @@ mod tests {
     #[test]
     fn ids_are_kept_as_given_or_are_the_line_number() {
         check(r#"{"id": "a", "text": "x"}"#, Ok((Value::from("a"), "x")));
-        check(r#"{"id": 12, "text": "x", "more": [1]}"#, Ok((Value::from(12), "x")));
+        check(
+            r#"{"id": 12, "text": "x", "more": [1]}"#,
+            Ok((Value::from(12), "x")),
+        );
         check(r#"{"text": "x"}"#, Ok((Value::from(7), "x")));
         check(r#"{"id": null, "text": "x"}"#, Ok((Value::from(7), "x")));
     }
@@ -338,7 +375,10 @@ mod tests {
         check(r#"{"text": "x"} {"#, Err("not valid JSON"));
         check(r#"{"text": NaN}"#, Err("not valid JSON"));
         check(r#"{"txt": "x"}"#, Err("missing field `text`"));
-        check(r#"{"text": 5}"#, Err("invalid type: integer `5`, expected a string"));
+        check(
+            r#"{"text": 5}"#,
+            Err("invalid type: integer `5`, expected a string"),
+        );
         check("[1, 2]", Err("one JSON object a line"));
     }
 
@@ -346,11 +386,23 @@ mod tests {
     fn one_bad_record_costs_no_other() {
         let items: Vec<Item<Simple>> = ["a", "", "bad", "b"]
             .iter()
-            .map(|t| Item { id: Value::Null, place: String::new(), record: Simple { text: (*t).to_string() } })
+            .map(|t| Item {
+                id: Value::Null,
+                place: String::new(),
+                record: Simple {
+                    text: (*t).to_string(),
+                },
+            })
             .collect();
         let results = together(
             &items,
-            |r| if r.text.is_empty() { Err(anyhow::anyhow!("empty")) } else { Ok(()) },
+            |r| {
+                if r.text.is_empty() {
+                    Err(anyhow::anyhow!("empty"))
+                } else {
+                    Ok(())
+                }
+            },
             |rs| {
                 if rs.iter().any(|r| r.text == "bad") {
                     anyhow::bail!("no such word");
@@ -358,8 +410,10 @@ mod tests {
                 Ok(rs.iter().map(|r| r.text.to_uppercase()).collect())
             },
         );
-        let texts: Vec<String> =
-            results.into_iter().map(|r| r.unwrap_or_else(|e| format!("error: {e}"))).collect();
+        let texts: Vec<String> = results
+            .into_iter()
+            .map(|r| r.unwrap_or_else(|e| format!("error: {e}")))
+            .collect();
         assert_eq!(texts, ["A", "error: empty", "error: no such word", "B"]);
     }
 }

@@ -12,7 +12,12 @@ use crate::settings::Settings;
 /// rewrites the text so that its meaning stays and its values move, with the proof in numbers. Everything runs on this
 /// machine unless an endpoint is named.
 #[derive(Parser, Debug)]
-#[command(name = "visa", version, arg_required_else_help = true, max_term_width = 110)]
+#[command(
+    name = "visa",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 110
+)]
 #[command(after_help = "\
 Exit codes: 0 done, 1 some input failed, 2 wrong usage, 3 a model could not be loaded, 130 interrupted.
 Every option can be set by a VISA_* variable or in a TOML file named by --config; `visa doctor` shows the origin.")]

@@ -54,7 +54,9 @@ impl Lines {
 
     /// Waits for a line, then takes what is there already, up to `most`; empty at the end of the input.
     pub(crate) fn next_chunk(&self, most: usize) -> Vec<Line> {
-        let Ok(first) = self.receiver.recv() else { return Vec::new() };
+        let Ok(first) = self.receiver.recv() else {
+            return Vec::new();
+        };
         let mut bytes = first.text.as_ref().map_or(0, String::len);
         let mut chunk = vec![first];
         while chunk.len() < most && bytes < MAX_BYTES {
@@ -65,7 +67,10 @@ impl Lines {
                 }
                 // A file is read faster than a model computes: give the reader a moment before going on with less.
                 Err(TryRecvError::Empty) => {
-                    match self.receiver.recv_timeout(std::time::Duration::from_millis(2)) {
+                    match self
+                        .receiver
+                        .recv_timeout(std::time::Duration::from_millis(2))
+                    {
                         Ok(line) => {
                             bytes += line.text.as_ref().map_or(0, String::len);
                             chunk.push(line);
@@ -92,7 +97,10 @@ pub(crate) fn open<T>(single: Option<T>, io: &IoArgs) -> Result<Source<T>, Failu
                 io.input
             )));
         }
-        return Ok(Source::Single { place: "the text".into(), record });
+        return Ok(Source::Single {
+            place: "the text".into(),
+            record,
+        });
     }
     let (name, reader): (String, Box<dyn Read + Send>) = if io.input == "-" {
         if io::stdin().is_terminal() {
@@ -104,7 +112,10 @@ pub(crate) fn open<T>(single: Option<T>, io: &IoArgs) -> Result<Source<T>, Failu
     } else {
         let path = Path::new(&io.input);
         if path.is_dir() {
-            return Err(Failure::Input(anyhow!("--input {} is a folder; name a file in it", io.input)));
+            return Err(Failure::Input(anyhow!(
+                "--input {} is a folder; name a file in it",
+                io.input
+            )));
         }
         let file = File::open(path)
             .map_err(|e| Failure::Input(anyhow!("--input {} cannot be read: {e}", io.input)))?;
@@ -125,14 +136,21 @@ pub(crate) fn open<T>(single: Option<T>, io: &IoArgs) -> Result<Source<T>, Failu
 
 /// Decides between JSON Lines and a text, by the name or the first character.
 fn sniff(name: &str, reader: &mut impl BufRead) -> io::Result<InputFormat> {
-    let extension = Path::new(name).extension().and_then(|e| e.to_str()).unwrap_or_default();
+    let extension = Path::new(name)
+        .extension()
+        .and_then(|e| e.to_str())
+        .unwrap_or_default();
     if ["jsonl", "ndjson", "json"].contains(&extension.to_ascii_lowercase().as_str()) {
         return Ok(InputFormat::Jsonl);
     }
     let start = reader.fill_buf()?;
     let start = start.strip_prefix(BOM).unwrap_or(start);
     let first = start.iter().find(|b| !b.is_ascii_whitespace());
-    Ok(if first == Some(&b'{') { InputFormat::Jsonl } else { InputFormat::Text })
+    Ok(if first == Some(&b'{') {
+        InputFormat::Jsonl
+    } else {
+        InputFormat::Text
+    })
 }
 
 /// The whole input as one text, without a byte order mark and the last line's end.
@@ -143,11 +161,17 @@ fn whole(reader: &mut impl Read, name: &str) -> anyhow::Result<String> {
         .read_to_end(&mut bytes)
         .with_context(|| format!("{name} cannot be read"))?;
     if bytes.len() > MAX_BYTES {
-        bail!("{name} is longer than {} MB; split it into texts, one JSON object a line", MAX_BYTES >> 20);
+        bail!(
+            "{name} is longer than {} MB; split it into texts, one JSON object a line",
+            MAX_BYTES >> 20
+        );
     }
     let bytes = bytes.strip_prefix(BOM).unwrap_or(&bytes);
     let text = std::str::from_utf8(bytes).map_err(|e| {
-        let line = 1 + bytes[..e.valid_up_to()].iter().filter(|b| **b == b'\n').count();
+        let line = 1 + bytes[..e.valid_up_to()]
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count();
         anyhow!("{name}, line {line}: {}", not_utf8(bytes, &e))
     })?;
     Ok(text.trim_end_matches(['\n', '\r']).to_string())
@@ -158,7 +182,10 @@ fn read_lines(mut reader: Box<dyn BufRead + Send>, sender: &SyncSender<Line>) {
         let (text, last) = match read_line(&mut reader, number == 1) {
             Ok(None) => return,
             Ok(Some(text)) => (text, false),
-            Err(e) => (Err(anyhow!("the input cannot be read any further: {e}")), true),
+            Err(e) => (
+                Err(anyhow!("the input cannot be read any further: {e}")),
+                true,
+            ),
         };
         let blank = matches!(&text, Ok(t) if t.trim().is_empty());
         // Nobody listens once a bad line has stopped the run.
@@ -170,13 +197,18 @@ fn read_lines(mut reader: Box<dyn BufRead + Send>, sender: &SyncSender<Line>) {
 
 fn read_line(reader: &mut dyn BufRead, first: bool) -> io::Result<Option<anyhow::Result<String>>> {
     let mut bytes = Vec::new();
-    let read = reader.take(MAX_BYTES as u64 + 1).read_until(b'\n', &mut bytes)?;
+    let read = reader
+        .take(MAX_BYTES as u64 + 1)
+        .read_until(b'\n', &mut bytes)?;
     if read == 0 {
         return Ok(None);
     }
     if read > MAX_BYTES && bytes.last() != Some(&b'\n') {
         skip_line(reader)?;
-        return Ok(Some(Err(anyhow!("longer than {} MB; split the text", MAX_BYTES >> 20))));
+        return Ok(Some(Err(anyhow!(
+            "longer than {} MB; split the text",
+            MAX_BYTES >> 20
+        ))));
     }
     if first && bytes.starts_with(BOM) {
         bytes.drain(..BOM.len());
@@ -209,8 +241,16 @@ fn skip_line(reader: &mut dyn BufRead) -> io::Result<()> {
 
 fn not_utf8(bytes: &[u8], error: &std::str::Utf8Error) -> String {
     let at = error.valid_up_to();
-    let column = at - bytes[..at].iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1) + 1;
-    format!("byte {column} (0x{:02x}) is not UTF-8; convert the input to UTF-8", bytes.get(at).copied().unwrap_or(0))
+    let column = at
+        - bytes[..at]
+            .iter()
+            .rposition(|b| *b == b'\n')
+            .map_or(0, |n| n + 1)
+        + 1;
+    format!(
+        "byte {column} (0x{:02x}) is not UTF-8; convert the input to UTF-8",
+        bytes.get(at).copied().unwrap_or(0)
+    )
 }
 
 #[cfg(test)]
@@ -226,7 +266,11 @@ mod tests {
                 return all;
             }
             assert!(chunk.len() <= 3);
-            all.extend(chunk.into_iter().map(|l| (l.number, l.text.map_err(|e| e.to_string()))));
+            all.extend(
+                chunk
+                    .into_iter()
+                    .map(|l| (l.number, l.text.map_err(|e| e.to_string()))),
+            );
         }
     }
 
@@ -255,7 +299,11 @@ mod tests {
     fn the_name_or_the_first_character_decide() {
         let check = |name: &str, start: &'static [u8], expected| {
             let mut reader = BufReader::new(start);
-            assert_eq!(sniff(name, &mut reader).expect("a slice can be read"), expected, "{name}");
+            assert_eq!(
+                sniff(name, &mut reader).expect("a slice can be read"),
+                expected,
+                "{name}"
+            );
         };
         check("-", b"  {\"text\": \"x\"}", InputFormat::Jsonl);
         check("-", b"\xef\xbb\xbf{", InputFormat::Jsonl);
@@ -267,9 +315,19 @@ mod tests {
     #[test]
     fn a_whole_text_loses_the_mark_and_the_last_line_end_only() {
         let read = |bytes: &[u8]| whole(&mut &bytes[..], "t.txt").map_err(|e| e.to_string());
-        assert_eq!(read(b"\xef\xbb\xbfOne.\r\n\r\nTwo.\r\n"), Ok("One.\r\n\r\nTwo.".into()));
+        assert_eq!(
+            read(b"\xef\xbb\xbfOne.\r\n\r\nTwo.\r\n"),
+            Ok("One.\r\n\r\nTwo.".into())
+        );
         let message = read(b"One.\nTw\xe9.\n").expect_err("latin-1");
-        assert!(message.starts_with("t.txt, line 2: byte 3 (0xe9)"), "{message}");
-        assert!(read(&vec![b'a'; MAX_BYTES + 1]).expect_err("too long").contains("16 MB"));
+        assert!(
+            message.starts_with("t.txt, line 2: byte 3 (0xe9)"),
+            "{message}"
+        );
+        assert!(
+            read(&vec![b'a'; MAX_BYTES + 1])
+                .expect_err("too long")
+                .contains("16 MB")
+        );
     }
 }

@@ -30,9 +30,8 @@ pub(crate) fn open(output: &str, input: &str) -> Result<(), Failure> {
                 "--output {output} is the input file, which would be lost; name another file"
             )));
         }
-        let file = File::create(output).map_err(|e| {
-            crate::exit::usage(format!("--output {output} cannot be written: {e}"))
-        })?;
+        let file = File::create(output)
+            .map_err(|e| crate::exit::usage(format!("--output {output} cannot be written: {e}")))?;
         Box::new(file)
     };
     *lock() = Some(BufWriter::with_capacity(1 << 16, writer));

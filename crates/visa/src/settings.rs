@@ -45,7 +45,10 @@ pub(crate) enum Origin {
 impl Settings {
     /// Who decided the option `name` (as its long flag is spelled); `None` when it has no value.
     pub(crate) fn origin(&self, name: &str) -> Option<Origin> {
-        self.entries.iter().find(|s| s.name == name).map(|s| s.origin)
+        self.entries
+            .iter()
+            .find(|s| s.name == name)
+            .map(|s| s.origin)
     }
 }
 
@@ -58,8 +61,12 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<(Cli, Settings), Failure
     let file = settings_file(&arguments);
     let mut from_file = BTreeSet::new();
     if let Some(path) = &file {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| usage(format!("the settings file {} cannot be read: {e}", path.display())))?;
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            usage(format!(
+                "the settings file {} cannot be read: {e}",
+                path.display()
+            ))
+        })?;
         (command, from_file) = with_file(command, &text, path)?;
     }
     let matches = command
@@ -76,7 +83,9 @@ fn settings_file(arguments: &[OsString]) -> Option<PathBuf> {
     let mut arguments = arguments.iter().skip(1);
     let mut found = None;
     while let Some(argument) = arguments.next() {
-        let Some(text) = argument.to_str() else { continue };
+        let Some(text) = argument.to_str() else {
+            continue;
+        };
         if text == "--" {
             break;
         } else if text == "--config" {
@@ -86,7 +95,9 @@ fn settings_file(arguments: &[OsString]) -> Option<PathBuf> {
         }
     }
     found.or_else(|| {
-        std::env::var_os("VISA_CONFIG").filter(|v| !v.is_empty()).map(PathBuf::from)
+        std::env::var_os("VISA_CONFIG")
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
     })
 }
 
@@ -100,8 +111,9 @@ fn with_file(
     path: &Path,
 ) -> Result<(Command, BTreeSet<Place>), Failure> {
     let wrong = |why: String| usage(format!("the settings file {}: {why}", path.display()));
-    let table: toml::Table =
-        text.parse().map_err(|e: toml::de::Error| wrong(e.to_string().trim().to_string()))?;
+    let table: toml::Table = text
+        .parse()
+        .map_err(|e: toml::de::Error| wrong(e.to_string().trim().to_string()))?;
     let mut set = BTreeSet::new();
     let mut command = command;
     // Commands named by tables come after the options for all, which they override.
@@ -136,8 +148,8 @@ fn everywhere(
     }
     for name in sub_names(&command) {
         let inner = join(&path, &name);
-        command = command
-            .mut_subcommand(&name, |sub| everywhere(sub, inner, key, texts, set, known));
+        command =
+            command.mut_subcommand(&name, |sub| everywhere(sub, inner, key, texts, set, known));
     }
     command
 }
@@ -166,7 +178,11 @@ fn one_command(
                         set.insert((path.clone(), key.clone()));
                         Ok(set_default(sub.clone(), &id, &texts))
                     }
-                    None => Err(unknown(&format!("option of {path}"), key, &own_options(&sub))),
+                    None => Err(unknown(
+                        &format!("option of {path}"),
+                        key,
+                        &own_options(&sub),
+                    )),
                 }),
             };
             match step {
@@ -184,8 +200,10 @@ fn one_command(
 
 fn set_default(command: Command, id: &str, texts: &[String]) -> Command {
     // The parser keeps defaults for the life of the process, and so does this; a settings file is small.
-    let texts: Vec<&'static str> =
-        texts.iter().map(|t| &*Box::leak(t.clone().into_boxed_str())).collect();
+    let texts: Vec<&'static str> = texts
+        .iter()
+        .map(|t| &*Box::leak(t.clone().into_boxed_str()))
+        .collect();
     command.mut_arg(id, |arg| arg.default_values(texts).required(false))
 }
 
@@ -196,10 +214,15 @@ fn texts(key: &str, value: &toml::Value) -> Result<Vec<String>, String> {
         toml::Value::Integer(n) => Ok(vec![n.to_string()]),
         toml::Value::Float(x) => Ok(vec![x.to_string()]),
         toml::Value::Boolean(b) => Ok(vec![b.to_string()]),
-        toml::Value::Array(list) => {
-            list.iter().map(|v| texts(key, v)).collect::<Result<Vec<_>, _>>().map(|l| l.concat())
-        }
-        other => Err(format!("{key} is a {}, which no option takes", other.type_str())),
+        toml::Value::Array(list) => list
+            .iter()
+            .map(|v| texts(key, v))
+            .collect::<Result<Vec<_>, _>>()
+            .map(|l| l.concat()),
+        other => Err(format!(
+            "{key} is a {}, which no option takes",
+            other.type_str()
+        )),
     }
 }
 
@@ -230,11 +253,18 @@ fn all_options(command: &Command) -> Vec<String> {
 }
 
 fn sub_names(command: &Command) -> Vec<String> {
-    command.get_subcommands().map(|s| s.get_name().to_string()).collect()
+    command
+        .get_subcommands()
+        .map(|s| s.get_name().to_string())
+        .collect()
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_string() } else { format!("{path} {name}") }
+    if path.is_empty() {
+        name.to_string()
+    } else {
+        format!("{path} {name}")
+    }
 }
 
 /// A message for a name that is none of `known`, with the nearest one.
@@ -255,8 +285,12 @@ fn entries(command: &Command, matches: &ArgMatches, from_file: &BTreeSet<Place>)
     let (mut command, mut matches, mut path) = (command, matches, String::new());
     loop {
         for argument in command.get_arguments() {
-            let (id, Some(name)) = (argument.get_id().as_str(), argument.get_long()) else { continue };
-            let Ok(Some(raw)) = matches.try_get_raw(id) else { continue };
+            let (id, Some(name)) = (argument.get_id().as_str(), argument.get_long()) else {
+                continue;
+            };
+            let Ok(Some(raw)) = matches.try_get_raw(id) else {
+                continue;
+            };
             let origin = match matches.value_source(id) {
                 Some(ValueSource::CommandLine) => Origin::Flag,
                 Some(ValueSource::EnvVariable) => Origin::Variable,
@@ -264,11 +298,17 @@ fn entries(command: &Command, matches: &ArgMatches, from_file: &BTreeSet<Place>)
                 _ => Origin::Default,
             };
             let value: Vec<_> = raw.map(|v| v.to_string_lossy().into_owned()).collect();
-            entries.push(Setting { name: name.to_string(), value: value.join(" "), origin });
+            entries.push(Setting {
+                name: name.to_string(),
+                value: value.join(" "),
+                origin,
+            });
         }
         match matches.subcommand() {
             Some((name, inner)) => {
-                let Some(sub) = command.find_subcommand(name) else { break };
+                let Some(sub) = command.find_subcommand(name) else {
+                    break;
+                };
                 path = join(&path, name);
                 (command, matches) = (sub, inner);
             }
@@ -286,15 +326,24 @@ mod tests {
         let (command, set) =
             with_file(Cli::command(), file, Path::new("visa.toml")).expect("the file is good");
         let all = std::iter::once("visa").chain(arguments.iter().copied());
-        let matches = command.clone().try_get_matches_from(all).expect("the arguments are good");
+        let matches = command
+            .clone()
+            .try_get_matches_from(all)
+            .expect("the arguments are good");
         let entries = entries(&command, &matches, &set);
-        let found = entries.iter().find(|s| s.name == name).expect("the option has a value");
+        let found = entries
+            .iter()
+            .find(|s| s.name == name)
+            .expect("the option has a value");
         assert_eq!((found.value.as_str(), found.origin), expected);
     }
 
     fn check_error(file: &str, expected: &str) {
-        let error = with_file(Cli::command(), file, Path::new("visa.toml")).expect_err("a bad file");
-        let Failure::Usage(error) = error else { panic!("not a usage error: {error:?}") };
+        let error =
+            with_file(Cli::command(), file, Path::new("visa.toml")).expect_err("a bad file");
+        let Failure::Usage(error) = error else {
+            panic!("not a usage error: {error:?}")
+        };
         let message = error.to_string();
         assert!(message.contains(expected), "{message:?} lacks {expected:?}");
         assert!(message.contains("visa.toml"), "{message:?} names no file");
@@ -304,11 +353,36 @@ mod tests {
     fn a_file_replaces_defaults_and_flags_replace_the_file() {
         check("", &["detect", "x"], "seed", ("0", Origin::Default));
         check("seed = 7", &["detect", "x"], "seed", ("7", Origin::File));
-        check("seed = 7", &["detect", "x", "--seed", "8"], "seed", ("8", Origin::Flag));
-        check("seed = 7\n[detect]\nseed = 9", &["detect", "x"], "seed", ("9", Origin::File));
-        check("seed = 7\n[rewrite]\nseed = 9", &["detect", "x"], "seed", ("7", Origin::File));
-        check("[train.lm]\nseed = 3", &["train", "lm", "--recipe", "r"], "seed", ("3", Origin::File));
-        check("quiet = true", &["detect", "x"], "quiet", ("true", Origin::File));
+        check(
+            "seed = 7",
+            &["detect", "x", "--seed", "8"],
+            "seed",
+            ("8", Origin::Flag),
+        );
+        check(
+            "seed = 7\n[detect]\nseed = 9",
+            &["detect", "x"],
+            "seed",
+            ("9", Origin::File),
+        );
+        check(
+            "seed = 7\n[rewrite]\nseed = 9",
+            &["detect", "x"],
+            "seed",
+            ("7", Origin::File),
+        );
+        check(
+            "[train.lm]\nseed = 3",
+            &["train", "lm", "--recipe", "r"],
+            "seed",
+            ("3", Origin::File),
+        );
+        check(
+            "quiet = true",
+            &["detect", "x"],
+            "quiet",
+            ("true", Origin::File),
+        );
     }
 
     #[test]
@@ -322,9 +396,13 @@ mod tests {
 
     #[test]
     fn the_settings_file_is_found_before_parsing() {
-        let find = |args: &[&str]| settings_file(&args.iter().map(OsString::from).collect::<Vec<_>>());
+        let find =
+            |args: &[&str]| settings_file(&args.iter().map(OsString::from).collect::<Vec<_>>());
         assert_eq!(find(&["visa", "detect", "--config", "a"]), Some("a".into()));
-        assert_eq!(find(&["visa", "detect", "--config=b", "x"]), Some("b".into()));
+        assert_eq!(
+            find(&["visa", "detect", "--config=b", "x"]),
+            Some("b".into())
+        );
         assert_eq!(find(&["visa", "detect", "--", "--config", "a"]), None);
     }
 

@@ -46,7 +46,10 @@ struct Input {
 
 impl Record for Input {
     fn from_text(text: String) -> anyhow::Result<Self> {
-        Ok(Self { text, context: None })
+        Ok(Self {
+            text,
+            context: None,
+        })
     }
 }
 
@@ -72,11 +75,23 @@ impl Serialize for Categories {
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { text, context, spans, model: which, io, common } = arguments;
+    let Arguments {
+        text,
+        context,
+        spans,
+        model: which,
+        io,
+        common,
+    } = arguments;
     common.apply()?;
     let text_format = io.format() == Format::Text;
-    let style = Style::new(common.color, text_format && crate::output::is_terminal(&io.output));
-    let options = DetectOptions { spans: spans || text_format };
+    let style = Style::new(
+        common.color,
+        text_format && crate::output::is_terminal(&io.output),
+    );
+    let options = DetectOptions {
+        spans: spans || text_format,
+    };
     let mut detector = Lazy::new(|| {
         let models = which.find()?;
         let trunk = Trunk::find(&models).map_err(model)?;
@@ -86,7 +101,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     batch::run(
         Job {
             io: &io,
-            single: text.map(|text| Input { text, context: None }),
+            single: text.map(|text| Input {
+                text,
+                context: None,
+            }),
             chunk: CHUNK,
             progress: &|done| counter.set(done),
         },
@@ -98,10 +116,16 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
                 |inputs| {
                     let texts: Vec<Text> = inputs
                         .iter()
-                        .map(|i| Text { text: i.text.clone(), context: i.context.clone().or_else(|| context.clone()) })
+                        .map(|i| Text {
+                            text: i.text.clone(),
+                            context: i.context.clone().or_else(|| context.clone()),
+                        })
                         .collect();
                     let detections = detector.detect_with(&texts, &options)?;
-                    Ok(detections.into_iter().map(|d| output(d, options.spans)).collect())
+                    Ok(detections
+                        .into_iter()
+                        .map(|d| output(d, options.spans))
+                        .collect())
                 },
             ))
         },
@@ -140,12 +164,26 @@ fn view(style: &Style, text: &str, output: &Output) -> String {
     let spans = output.spans.as_deref().unwrap_or_default();
     let marks: Vec<Mark> = spans
         .iter()
-        .map(|s| Mark { start: s.start, end: s.end, name: s.value.name().to_string(), weight: s.weight })
+        .map(|s| Mark {
+            start: s.start,
+            end: s.end,
+            name: s.value.name().to_string(),
+            weight: s.weight,
+        })
         .collect();
     let mut out = marked(style, text, &marks);
     out.push('\n');
     let numbers = output.values.as_array();
-    out.push_str(&table(style, &NAMES, &[Column { title: "", numbers, scale: 1.0 }], &[]));
+    out.push_str(&table(
+        style,
+        &NAMES,
+        &[Column {
+            title: "",
+            numbers,
+            scale: 1.0,
+        }],
+        &[],
+    ));
     let mut present: Vec<(f32, &str)> = Category::ALL
         .into_iter()
         .map(|c| (output.categories.0[c.index()], c.name()))

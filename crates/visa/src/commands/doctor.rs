@@ -9,7 +9,9 @@ use std::time::Instant;
 
 use clap::{Args, Command, CommandFactory};
 use serde::Serialize;
-use visa_align::{Checker, Detector, EmbeddedBackend, Models, Part, Text, Translator, Trunk, Values};
+use visa_align::{
+    Checker, Detector, EmbeddedBackend, Models, Part, Text, Translator, Trunk, Values,
+};
 use visa_values::Profile;
 
 use crate::args::{Common, Format, ModelArgs, default_format};
@@ -85,11 +87,21 @@ struct Endpoint {
 }
 
 /// Variables that are not options.
-const OTHER_VARIABLES: [&str; 6] =
-    ["VISA_MODELS", "VISA_LOG", "VISA_ISA", "VISA_API_KEY", "VISA_CI_TOOLS", "VISA_PYTHON"];
+const OTHER_VARIABLES: [&str; 6] = [
+    "VISA_MODELS",
+    "VISA_LOG",
+    "VISA_ISA",
+    "VISA_API_KEY",
+    "VISA_CI_TOOLS",
+    "VISA_PYTHON",
+];
 
 pub(crate) fn run(arguments: Arguments, settings: &Settings) -> Result<(), Failure> {
-    let Arguments { format, model: which, common } = arguments;
+    let Arguments {
+        format,
+        model: which,
+        common,
+    } = arguments;
     let report = examine(&which, settings);
     let text = match format.unwrap_or_else(|| default_format("-")) {
         Format::Text => view(&Style::new(common.color, output::is_terminal("-")), &report),
@@ -100,8 +112,12 @@ pub(crate) fn run(arguments: Arguments, settings: &Settings) -> Result<(), Failu
     output::write(&text)?;
     match report.code {
         0 => Ok(()),
-        MODEL => Err(Failure::Model(anyhow::anyhow!("the models are not complete; see the advice above"))),
-        _ => Err(Failure::Input(anyhow::anyhow!("the settings are not usable; see the advice above"))),
+        MODEL => Err(Failure::Model(anyhow::anyhow!(
+            "the models are not complete; see the advice above"
+        ))),
+        _ => Err(Failure::Input(anyhow::anyhow!(
+            "the settings are not usable; see the advice above"
+        ))),
     }
 }
 
@@ -135,7 +151,9 @@ fn examine(which: &ModelArgs, settings: &Settings) -> Report {
     };
     let endpoint = endpoint(settings);
     for model in &models {
-        let Some(problem) = &model.problem else { continue };
+        let Some(problem) = &model.problem else {
+            continue;
+        };
         advice.push(format!("{}: {problem}", model.name));
         code = MODEL;
     }
@@ -170,7 +188,9 @@ fn system() -> System {
         arch: std::env::consts::ARCH,
         cpu: proc_field("/proc/cpuinfo", "model name"),
         bf16: isa.is_ok() && visa_kernels::isa::has_bf16(),
-        isa: isa.map(|i| format!("{i:?}").to_lowercase()).map_err(|e| e.to_string()),
+        isa: isa
+            .map(|i| format!("{i:?}").to_lowercase())
+            .map_err(|e| e.to_string()),
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         memory_bytes: kilobytes("MemTotal"),
         available_bytes: kilobytes("MemAvailable"),
@@ -185,14 +205,23 @@ fn proc_field(file: &str, name: &str) -> Option<String> {
 
 fn kilobytes(name: &str) -> Option<u64> {
     let field = proc_field("/proc/meminfo", name)?;
-    field.strip_suffix("kB")?.trim().parse::<u64>().ok().map(|k| k << 10)
+    field
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .map(|k| k << 10)
 }
 
 fn places(models: &Models) -> Vec<PlaceReport> {
     models
         .places()
         .iter()
-        .map(|p| PlaceReport { path: tidy(&p.path), reason: p.reason, exists: p.path.is_dir() })
+        .map(|p| PlaceReport {
+            path: tidy(&p.path),
+            reason: p.reason,
+            exists: p.path.is_dir(),
+        })
         .collect()
 }
 
@@ -207,10 +236,18 @@ fn models(found: &Models) -> Vec<ModelReport> {
         .into_iter()
         .map(|part| {
             let start = Instant::now();
-            let problem = part.problem.or_else(|| try_out(found, part.part, &mut trunk).err());
+            let problem = part
+                .problem
+                .or_else(|| try_out(found, part.part, &mut trunk).err());
             let seconds = problem.is_none().then(|| start.elapsed().as_secs_f64());
             let path = part.path.map(|p| tidy(&p));
-            ModelReport { name: part.part.folder(), path, bytes: part.bytes, problem, seconds }
+            ModelReport {
+                name: part.part.folder(),
+                path,
+                bytes: part.bytes,
+                problem,
+                seconds,
+            }
         })
         .collect()
 }
@@ -219,7 +256,9 @@ fn models(found: &Models) -> Vec<ModelReport> {
 fn try_out(found: &Models, part: Part, trunk: &mut Option<Trunk>) -> Result<(), String> {
     let text = |e: visa_align::AlignError| e.to_string();
     if part == Part::Rewriter {
-        return EmbeddedBackend::find(found, &Nothing).map(|_| ()).map_err(text);
+        return EmbeddedBackend::find(found, &Nothing)
+            .map(|_| ())
+            .map_err(text);
     }
     if trunk.is_none() {
         *trunk = Some(Trunk::find(found).map_err(text)?);
@@ -228,15 +267,24 @@ fn try_out(found: &Models, part: Part, trunk: &mut Option<Trunk>) -> Result<(), 
     match part {
         Part::Detector => {
             let detector = Detector::find(found, trunk).map_err(text)?;
-            detector.detect(&[Text::new("Safety comes first.")]).map(|_| ()).map_err(text)
+            detector
+                .detect(&[Text::new("Safety comes first.")])
+                .map(|_| ())
+                .map_err(text)
         }
         Part::Translator => {
             let translator = Translator::find(found, trunk).map_err(text)?;
-            translator.translate("more safety").map(|_| ()).map_err(text)
+            translator
+                .translate("more safety")
+                .map(|_| ())
+                .map_err(text)
         }
         Part::Nli => {
             let checker = Checker::find(found, trunk).map_err(text)?;
-            checker.consistency(&[("It rains.", "It rains.")]).map(|_| ()).map_err(text)
+            checker
+                .consistency(&[("It rains.", "It rains.")])
+                .map(|_| ())
+                .map_err(text)
         }
         Part::Encoder | Part::Rewriter => Ok(()),
     }
@@ -252,12 +300,20 @@ impl Values for Nothing {
 }
 
 fn endpoint(settings: &Settings) -> Endpoint {
-    let value = |name: &str| settings.entries.iter().find(|s| s.name == name).map(|s| s.value.clone());
+    let value = |name: &str| {
+        settings
+            .entries
+            .iter()
+            .find(|s| s.name == name)
+            .map(|s| s.value.clone())
+    };
     let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.trim().is_empty());
     Endpoint {
         url: value("endpoint").or_else(|| variable("VISA_ENDPOINT")),
         model: value("endpoint-model").or_else(|| variable("VISA_ENDPOINT_MODEL")),
-        key_variable: visa_align::endpoint::KEY_VARIABLES.into_iter().find(|name| variable(name).is_some()),
+        key_variable: visa_align::endpoint::KEY_VARIABLES
+            .into_iter()
+            .find(|name| variable(name).is_some()),
     }
 }
 
@@ -275,7 +331,12 @@ fn strange_variables() -> Vec<String> {
 
 fn collect_variables(command: &Command, known: &mut BTreeSet<String>) {
     for argument in command.get_arguments() {
-        known.extend(argument.get_env().and_then(|e| e.to_str()).map(str::to_string));
+        known.extend(
+            argument
+                .get_env()
+                .and_then(|e| e.to_str())
+                .map(str::to_string),
+        );
     }
     for sub in command.get_subcommands() {
         collect_variables(sub, known);
@@ -283,45 +344,98 @@ fn collect_variables(command: &Command, known: &mut BTreeSet<String>) {
 }
 
 fn view(style: &Style, report: &Report) -> String {
-    let mut out = format!("{}\n\n", style.paint(HEADING, &format!("visa {}", report.version)));
+    let mut out = format!(
+        "{}\n\n",
+        style.paint(HEADING, &format!("visa {}", report.version))
+    );
     let mut row = |name: &str, text: &str| {
         let _ = writeln!(out, "  {name:<12} {text}");
     };
     let system = &report.system;
     row("system", &format!("{} {}", system.os, system.arch));
-    let cores = if system.cores == 1 { "1 core".into() } else { format!("{} cores", system.cores) };
-    row("processor", &format!("{}, {cores}", system.cpu.as_deref().unwrap_or("unknown")));
+    let cores = if system.cores == 1 {
+        "1 core".into()
+    } else {
+        format!("{} cores", system.cores)
+    };
+    row(
+        "processor",
+        &format!("{}, {cores}", system.cpu.as_deref().unwrap_or("unknown")),
+    );
     let isa = match &system.isa {
         Ok(isa) => format!("{isa}{}", if system.bf16 { ", bf16 products" } else { "" }),
         Err(problem) => problem.clone(),
     };
     row("kernels", &isa);
     if let (Some(all), Some(free)) = (system.memory_bytes, system.available_bytes) {
-        row("memory", &format!("{}, {} available", bytes(all), bytes(free)));
+        row(
+            "memory",
+            &format!("{}, {} available", bytes(all), bytes(free)),
+        );
     }
     out.push_str(&view_models(style, report));
     let mut row = |name: &str, text: &str| {
         let _ = writeln!(out, "  {name:<12} {text}");
     };
     let endpoint = &report.endpoint;
-    row("endpoint", endpoint.url.as_deref().unwrap_or("none; rewrites are made here"));
+    row(
+        "endpoint",
+        endpoint
+            .url
+            .as_deref()
+            .unwrap_or("none; rewrites are made here"),
+    );
     if endpoint.url.is_some() {
-        row("", &format!("model {}", endpoint.model.as_deref().unwrap_or("not named; set VISA_ENDPOINT_MODEL")));
+        row(
+            "",
+            &format!(
+                "model {}",
+                endpoint
+                    .model
+                    .as_deref()
+                    .unwrap_or("not named; set VISA_ENDPOINT_MODEL")
+            ),
+        );
     }
     row("key", endpoint.key_variable.unwrap_or("none set"));
-    let changed: Vec<&Setting> = report.settings.iter().filter(|s| s.origin != Origin::Default).collect();
-    let file = report.settings_file.as_ref().map_or("no file".to_string(), |f| f.display().to_string());
-    row("settings", &format!("{file}; {} changed from the defaults", changed.len()));
+    let changed: Vec<&Setting> = report
+        .settings
+        .iter()
+        .filter(|s| s.origin != Origin::Default)
+        .collect();
+    let file = report
+        .settings_file
+        .as_ref()
+        .map_or("no file".to_string(), |f| f.display().to_string());
+    row(
+        "settings",
+        &format!("{file}; {} changed from the defaults", changed.len()),
+    );
     for setting in changed {
-        row("", &format!("{} = {} ({:?})", setting.name, setting.value, setting.origin).to_lowercase());
+        row(
+            "",
+            &format!(
+                "{} = {} ({:?})",
+                setting.name, setting.value, setting.origin
+            )
+            .to_lowercase(),
+        );
     }
     out.push_str(&format!("\n{}\n", style.paint(HEADING, "advice")));
     if report.advice.is_empty() {
         let sign = style.paint(ADDED, style.sign("✓", "+"));
-        let _ = writeln!(out, "  {sign} everything works; try: visa rewrite --persona \"a careful planner\" \"Let us go.\"");
+        let _ = writeln!(
+            out,
+            "  {sign} everything works; try: visa rewrite --persona \"a careful planner\" \"Let us go.\""
+        );
     }
     for line in &report.advice {
-        let _ = writeln!(out, "  {} {}", style.sign("•", "*"), line.replace('\n', "\n    "));
+        let _ = writeln!(
+            out,
+            "  {} {}",
+            style.sign("•", "*"),
+            line.replace('\n', "\n    ")
+        );
     }
     out
 }
@@ -330,12 +444,30 @@ fn view_models(style: &Style, report: &Report) -> String {
     let mut out = format!("\n{}\n", style.paint(HEADING, "models"));
     for model in &report.models {
         let (sign, words) = match (&model.problem, model.seconds) {
-            (None, Some(seconds)) => (style.paint(ADDED, style.sign("✓", "+")), format!("{} in {seconds:.2} s", bytes(model.bytes))),
-            _ if model.path.is_none() => (style.paint(REMOVED, style.sign("✗", "x")), "missing".to_string()),
-            _ => (style.paint(REMOVED, style.sign("✗", "x")), "damaged".to_string()),
+            (None, Some(seconds)) => (
+                style.paint(ADDED, style.sign("✓", "+")),
+                format!("{} in {seconds:.2} s", bytes(model.bytes)),
+            ),
+            _ if model.path.is_none() => (
+                style.paint(REMOVED, style.sign("✗", "x")),
+                "missing".to_string(),
+            ),
+            _ => (
+                style.paint(REMOVED, style.sign("✗", "x")),
+                "damaged".to_string(),
+            ),
         };
-        let path = model.path.as_ref().map(|p| p.display().to_string()).unwrap_or_default();
-        let _ = writeln!(out, "  {sign} {:<10} {words:<20} {}", model.name, style.paint(DIM, &path));
+        let path = model
+            .path
+            .as_ref()
+            .map(|p| p.display().to_string())
+            .unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "  {sign} {:<10} {words:<20} {}",
+            model.name,
+            style.paint(DIM, &path)
+        );
     }
     let total: u64 = report.models.iter().map(|m| m.bytes).sum();
     if total > 0 {
@@ -345,7 +477,12 @@ fn view_models(style: &Style, report: &Report) -> String {
         let _ = writeln!(out, "  looked in");
         for place in &report.places {
             let exists = if place.exists { "" } else { ", not there" };
-            let _ = writeln!(out, "    {} ({}{exists})", place.path.display(), place.reason);
+            let _ = writeln!(
+                out,
+                "    {} ({}{exists})",
+                place.path.display(),
+                place.reason
+            );
         }
     }
     out.push('\n');
@@ -377,7 +514,14 @@ mod tests {
     fn every_option_has_a_variable_that_doctor_knows() {
         let mut known = BTreeSet::new();
         collect_variables(&Cli::command(), &mut known);
-        for name in ["VISA_SEED", "VISA_THREADS", "VISA_DEVICE", "VISA_MODEL", "VISA_CONFIG", "VISA_DATA"] {
+        for name in [
+            "VISA_SEED",
+            "VISA_THREADS",
+            "VISA_DEVICE",
+            "VISA_MODEL",
+            "VISA_CONFIG",
+            "VISA_DATA",
+        ] {
             assert!(known.contains(name), "{name}");
         }
     }

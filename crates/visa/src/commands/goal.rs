@@ -18,7 +18,9 @@ pub(crate) fn split_shift(words: Vec<String>) -> anyhow::Result<(Option<Shift>, 
         } else if text.is_none() {
             text = Some(word);
         } else {
-            bail!("unexpected {word:?} after the text; quote a text of several words, and put shifts before it");
+            bail!(
+                "unexpected {word:?} after the text; quote a text of several words, and put shifts before it"
+            );
         }
     }
     if shifts.is_empty() {
@@ -30,8 +32,12 @@ pub(crate) fn split_shift(words: Vec<String>) -> anyhow::Result<(Option<Shift>, 
 
 fn looks_like_shift(word: &str) -> bool {
     let name = word.split(['=', ':']).next().unwrap_or_default();
-    name.len() < word.len() && !name.is_empty() && name.chars().all(|c| c.is_alphabetic() || "-_ ".contains(c))
-        && word[name.len() + 1..].trim_start().starts_with(|c: char| "+-.\u{2212}".contains(c) || c.is_ascii_digit() || c.is_alphabetic())
+    name.len() < word.len()
+        && !name.is_empty()
+        && name.chars().all(|c| c.is_alphabetic() || "-_ ".contains(c))
+        && word[name.len() + 1..].trim_start().starts_with(|c: char| {
+            "+-.\u{2212}".contains(c) || c.is_ascii_digit() || c.is_alphabetic()
+        })
         && !name.contains(' ')
 }
 
@@ -67,7 +73,11 @@ pub(crate) fn target(given: &str) -> anyhow::Result<Target> {
 
 fn short(text: &str) -> String {
     let start: String = text.chars().take(60).collect();
-    if start.len() < text.len() { format!("{start}…") } else { start }
+    if start.len() < text.len() {
+        format!("{start}…")
+    } else {
+        start
+    }
 }
 
 #[cfg(test)]
@@ -82,10 +92,13 @@ mod tests {
 
     #[test]
     fn a_text_after_the_shifts_is_the_text() {
-        let (shift, text) =
-            split_shift(words(&["tradition=+0.8", "power=-0.5", "The a=b case."])).expect("good words");
+        let (shift, text) = split_shift(words(&["tradition=+0.8", "power=-0.5", "The a=b case."]))
+            .expect("good words");
         let shift = shift.expect("two shifts");
-        assert_eq!((shift.get(Value::Tradition), shift.get(Value::Power)), (0.8, -0.5));
+        assert_eq!(
+            (shift.get(Value::Tradition), shift.get(Value::Power)),
+            (0.8, -0.5)
+        );
         assert_eq!(text.as_deref(), Some("The a=b case."));
         let (_, text) = split_shift(words(&["tradition=0.8,power=-0.5"])).expect("one word");
         assert_eq!(text, None);
@@ -123,7 +136,10 @@ mod tests {
     fn wrong_profiles_say_what_is_wrong() {
         let check = |given: &str, part: &str| {
             let error = format!("{:#}", profile("--target", given).expect_err("wrong"));
-            assert!(error.contains(part) && error.contains("--target"), "{error:?} lacks {part:?}");
+            assert!(
+                error.contains(part) && error.contains("--target"),
+                "{error:?} lacks {part:?}"
+            );
         };
         check("{\"tradition\": 1.8}", "between -1 and 1");
         check("{\"traditoin\": 0.8}", "did you mean \"tradition\"");

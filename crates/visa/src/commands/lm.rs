@@ -83,7 +83,11 @@ struct Input {
 
 impl Record for Input {
     fn from_text(prompt: String) -> anyhow::Result<Self> {
-        Ok(Self { prompt: Some(prompt), completion: None, ids: None })
+        Ok(Self {
+            prompt: Some(prompt),
+            completion: None,
+            ids: None,
+        })
     }
 }
 
@@ -125,9 +129,18 @@ impl Model {
         let dir = which.find()?.dir(Part::Rewriter).map_err(model)?;
         let decoder = Decoder::load(&dir, &Device::Cpu).map_err(model)?;
         let tokenizer = Tokenizer::load(&dir).map_err(model)?;
-        tokenizer.check_fits(decoder.config().vocab_size).map_err(model)?;
-        let chat = chat.then(|| ChatTemplate::load(&dir)).transpose().map_err(model)?;
-        Ok(Self { decoder, tokenizer, chat })
+        tokenizer
+            .check_fits(decoder.config().vocab_size)
+            .map_err(model)?;
+        let chat = chat
+            .then(|| ChatTemplate::load(&dir))
+            .transpose()
+            .map_err(model)?;
+        Ok(Self {
+            decoder,
+            tokenizer,
+            chat,
+        })
     }
 
     /// The tokens of a prompt, begun as the model's texts begin.
@@ -138,7 +151,9 @@ impl Model {
             }
             return self.checked(ids.clone());
         }
-        let Some(prompt) = &input.prompt else { bail!("neither \"prompt\" nor \"ids\" is given; give one of them") };
+        let Some(prompt) = &input.prompt else {
+            bail!("neither \"prompt\" nor \"ids\" is given; give one of them")
+        };
         if let Some(template) = &self.chat {
             not_empty("prompt", prompt)?;
             let text = template.render(&[Message::new("user", prompt)], true)?;
@@ -152,7 +167,9 @@ impl Model {
             ids.insert(0, begin);
         }
         if ids.is_empty() {
-            bail!("the prompt is empty and the model has no token that begins a text; give at least one word");
+            bail!(
+                "the prompt is empty and the model has no token that begins a text; give at least one word"
+            );
         }
         Ok(ids)
     }
@@ -175,7 +192,10 @@ impl Model {
             bail!("the decoder gave no answer");
         };
         let text = self.tokenizer.decode(&generated.ids)?;
-        Ok(GeneratedOutput { text, ids: generated.ids })
+        Ok(GeneratedOutput {
+            text,
+            ids: generated.ids,
+        })
     }
 
     fn score(&self, input: &Input) -> anyhow::Result<ScoreOutput> {
@@ -200,17 +220,39 @@ impl Model {
             logprobs.extend(losses.into_iter().map(|loss| Some(-loss)));
         }
         if logprobs.iter().flatten().any(|l| !l.is_finite()) {
-            bail!("the model gave a number that is not finite; its weights are damaged or do not fit this version");
+            bail!(
+                "the model gave a number that is not finite; its weights are damaged or do not fit this version"
+            );
         }
         let from = completion_start.unwrap_or(0);
-        let total = logprobs[from..].iter().flatten().map(|l| f64::from(*l)).sum();
-        let tokens = ids.iter().map(|id| self.tokenizer.decode_all(&[*id])).collect::<Result<_, _>>()?;
-        Ok(ScoreOutput { ids, logprobs, total, completion_start, tokens })
+        let total = logprobs[from..]
+            .iter()
+            .flatten()
+            .map(|l| f64::from(*l))
+            .sum();
+        let tokens = ids
+            .iter()
+            .map(|id| self.tokenizer.decode_all(&[*id]))
+            .collect::<Result<_, _>>()?;
+        Ok(ScoreOutput {
+            ids,
+            logprobs,
+            total,
+            completion_start,
+            tokens,
+        })
     }
 }
 
 fn generate(arguments: GenerateArgs) -> Result<(), Failure> {
-    let GenerateArgs { prompt, chat, model: which, io, common, .. } = &arguments;
+    let GenerateArgs {
+        prompt,
+        chat,
+        model: which,
+        io,
+        common,
+        ..
+    } = &arguments;
     common.apply()?;
     let mut options = SampleOptions {
         temperature: arguments.temperature,
@@ -224,19 +266,28 @@ fn generate(arguments: GenerateArgs) -> Result<(), Failure> {
     };
     options.check().map_err(usage)?;
     let text_format = io.format() == Format::Text;
-    let style = Style::new(common.color, text_format && crate::output::is_terminal(&io.output));
+    let style = Style::new(
+        common.color,
+        text_format && crate::output::is_terminal(&io.output),
+    );
     let mut loaded = Lazy::new(|| Model::load(which, *chat));
     let counter = Counter::new(common.quiet, "prompts");
     batch::run(
         Job {
             io,
-            single: prompt.clone().map(|p| Input { prompt: Some(p), completion: None, ids: None }),
+            single: prompt.clone().map(|p| Input {
+                prompt: Some(p),
+                completion: None,
+                ids: None,
+            }),
             chunk: 1,
             progress: &|done| counter.set(done),
         },
         |items: &[Item<Input>]| {
             let loaded = loaded.get()?;
-            options.stop_ids.clone_from(&loaded.decoder.config().eos_token_ids);
+            options
+                .stop_ids
+                .clone_from(&loaded.decoder.config().eos_token_ids);
             Ok(items
                 .iter()
                 .map(|item| {
@@ -248,29 +299,55 @@ fn generate(arguments: GenerateArgs) -> Result<(), Failure> {
                 .collect())
         },
         |item, output| {
-            let start = item.record.prompt.as_deref().map(printable_lines).unwrap_or_default();
-            format!("{}{}\n", style.paint(DIM, &start), printable_lines(&output.text))
+            let start = item
+                .record
+                .prompt
+                .as_deref()
+                .map(printable_lines)
+                .unwrap_or_default();
+            format!(
+                "{}{}\n",
+                style.paint(DIM, &start),
+                printable_lines(&output.text)
+            )
         },
     )
 }
 
 fn score(arguments: ScoreArgs) -> Result<(), Failure> {
-    let ScoreArgs { prompt, completion, model: which, io, common } = &arguments;
+    let ScoreArgs {
+        prompt,
+        completion,
+        model: which,
+        io,
+        common,
+    } = &arguments;
     common.apply()?;
     let text_format = io.format() == Format::Text;
-    let style = Style::new(common.color, text_format && crate::output::is_terminal(&io.output));
+    let style = Style::new(
+        common.color,
+        text_format && crate::output::is_terminal(&io.output),
+    );
     let mut loaded = Lazy::new(|| Model::load(which, false));
     let counter = Counter::new(common.quiet || text_format, "texts");
     batch::run(
         Job {
             io,
-            single: prompt.clone().map(|p| Input { prompt: Some(p), completion: completion.clone(), ids: None }),
+            single: prompt.clone().map(|p| Input {
+                prompt: Some(p),
+                completion: completion.clone(),
+                ids: None,
+            }),
             chunk: 16,
             progress: &|done| counter.set(done),
         },
         |items: &[Item<Input>]| {
             let loaded = loaded.get()?;
-            Ok(together(items, |_| Ok(()), |inputs| inputs.iter().map(|i| loaded.score(i)).collect()))
+            Ok(together(
+                items,
+                |_| Ok(()),
+                |inputs| inputs.iter().map(|i| loaded.score(i)).collect(),
+            ))
         },
         |_, output| view(&style, output),
     )
@@ -278,17 +355,30 @@ fn score(arguments: ScoreArgs) -> Result<(), Failure> {
 
 /// Line ends stay, everything else is as in [`printable`].
 fn printable_lines(text: &str) -> String {
-    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
+    text.split('\n')
+        .map(printable)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn view(style: &Style, output: &ScoreOutput) -> String {
     let mut out = String::new();
     for ((token, id), logprob) in output.tokens.iter().zip(&output.ids).zip(&output.logprobs) {
         let number = logprob.map_or_else(|| "       –".to_string(), |l| format!("{l:8.3}"));
-        out.push_str(&format!("  {number}  {id:>6}  {}\n", style.paint(POSITIVE, &format!("{token:?}"))));
+        out.push_str(&format!(
+            "  {number}  {id:>6}  {}\n",
+            style.paint(POSITIVE, &format!("{token:?}"))
+        ));
     }
-    let scored = output.logprobs[output.completion_start.unwrap_or(0)..].iter().flatten().count();
-    let perplexity = if scored > 0 { (-output.total / scored as f64).exp() } else { f64::NAN };
+    let scored = output.logprobs[output.completion_start.unwrap_or(0)..]
+        .iter()
+        .flatten()
+        .count();
+    let perplexity = if scored > 0 {
+        (-output.total / scored as f64).exp()
+    } else {
+        f64::NAN
+    };
     out.push_str(&format!("  {:8.3}  total of {scored} tokens", output.total));
     if perplexity.is_finite() {
         out.push_str(&format!(", perplexity {perplexity:.2}"));

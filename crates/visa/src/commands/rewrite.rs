@@ -5,8 +5,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use visa_align::{
-    Backend, Cancel, Checker, Detector, EmbeddedBackend, EmbeddedOptions, EndpointBackend, EndpointOptions, Goal,
-    Loop, Models, Outcome, OutcomeKind, Progress, Prompt, RewriteOptions, RewriteRequest, Translator, Trunk,
+    Backend, Cancel, Checker, Detector, EmbeddedBackend, EmbeddedOptions, EndpointBackend,
+    EndpointOptions, Goal, Loop, Models, Outcome, OutcomeKind, Progress, Prompt, RewriteOptions,
+    RewriteRequest, Translator, Trunk,
 };
 use visa_values::{Profile, Shift, Target};
 
@@ -25,10 +26,21 @@ pub(crate) struct Arguments {
     /// The text; without it --input is read
     text: Option<String>,
     /// Whose values it should speak, in plain words: "a cautious parent who cares about tradition"
-    #[arg(long, short, value_name = "WORDS", env = "VISA_PERSONA", help_heading = "Where to")]
+    #[arg(
+        long,
+        short,
+        value_name = "WORDS",
+        env = "VISA_PERSONA",
+        help_heading = "Where to"
+    )]
     persona: Option<String>,
     /// The profile it should speak: a file, JSON, or value=x
-    #[arg(long, value_name = "FILE|JSON", env = "VISA_TARGET", help_heading = "Where to")]
+    #[arg(
+        long,
+        value_name = "FILE|JSON",
+        env = "VISA_TARGET",
+        help_heading = "Where to"
+    )]
     target: Option<String>,
     /// How far each value should move: --shift tradition=+0.8 power=-0.5 "The text"
     #[arg(long, value_name = "VALUE=±X", num_args = 1.., env = "VISA_SHIFT", value_delimiter = ' ', help_heading = "Where to")]
@@ -74,22 +86,47 @@ struct SearchArgs {
 #[command(next_help_heading = "Endpoint")]
 struct EndpointArgs {
     /// An OpenAI-compatible endpoint that proposes rewrites, such as http://localhost:8000/v1; the key is read from VISA_API_KEY or OPENAI_API_KEY
-    #[arg(long = "endpoint", value_name = "URL", env = "VISA_ENDPOINT", requires = "name")]
+    #[arg(
+        long = "endpoint",
+        value_name = "URL",
+        env = "VISA_ENDPOINT",
+        requires = "name"
+    )]
     url: Option<String>,
     /// The model's name there
-    #[arg(long = "endpoint-model", id = "name", value_name = "NAME", env = "VISA_ENDPOINT_MODEL")]
+    #[arg(
+        long = "endpoint-model",
+        id = "name",
+        value_name = "NAME",
+        env = "VISA_ENDPOINT_MODEL"
+    )]
     name: Option<String>,
     /// How it is asked: the paper's three baselines
     #[arg(long, value_name = "KIND", env = "VISA_PROMPT", value_enum, default_value_t = PromptKind::Rules)]
     prompt: PromptKind,
     /// Longest wait for an answer, in seconds
-    #[arg(long, value_name = "SECONDS", env = "VISA_ENDPOINT_TIMEOUT", default_value_t = 180.0)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "VISA_ENDPOINT_TIMEOUT",
+        default_value_t = 180.0
+    )]
     endpoint_timeout: f64,
     /// Further tries after a failure that may pass
-    #[arg(long, value_name = "N", env = "VISA_ENDPOINT_RETRIES", default_value_t = 3)]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "VISA_ENDPOINT_RETRIES",
+        default_value_t = 3
+    )]
     endpoint_retries: u32,
     /// Requests in flight at once
-    #[arg(long, value_name = "N", env = "VISA_ENDPOINT_PARALLEL", default_value_t = 4)]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "VISA_ENDPOINT_PARALLEL",
+        default_value_t = 4
+    )]
     endpoint_parallel: usize,
     /// Ask for answers as event streams
     #[arg(long, env = "VISA_ENDPOINT_STREAM", value_parser = clap::builder::BoolishValueParser::new())]
@@ -121,7 +158,13 @@ struct Input {
 
 impl Input {
     fn plain(text: String) -> Self {
-        Self { text, query: None, persona: None, target: None, shift: None }
+        Self {
+            text,
+            query: None,
+            persona: None,
+            target: None,
+            shift: None,
+        }
     }
 }
 
@@ -132,7 +175,18 @@ impl Record for Input {
 }
 
 pub(crate) fn run(arguments: Arguments, settings: &Settings) -> Result<(), Failure> {
-    let Arguments { text, persona, target, shift, query, search, endpoint, model: which, io, common } = arguments;
+    let Arguments {
+        text,
+        persona,
+        target,
+        shift,
+        query,
+        search,
+        endpoint,
+        model: which,
+        io,
+        common,
+    } = arguments;
     common.apply()?;
     let (default, text) = default_goal(persona, target, shift, text, settings)?;
     if text.is_some() && default.is_none() {
@@ -144,7 +198,10 @@ pub(crate) fn run(arguments: Arguments, settings: &Settings) -> Result<(), Failu
     let temperature = search.temperature;
     let endpoint = endpoint.options(temperature)?;
     let text_format = io.format() == Format::Text;
-    let style = Style::new(common.color, text_format && crate::output::is_terminal(&io.output));
+    let style = Style::new(
+        common.color,
+        text_format && crate::output::is_terminal(&io.output),
+    );
     let spinner = progress::spinner(common.quiet);
     let mut tools = Lazy::new(|| {
         spinner.say("loading models".into());
@@ -185,7 +242,11 @@ fn default_goal(
     text: Option<String>,
     settings: &Settings,
 ) -> Result<(Option<Goal>, Option<String>), Failure> {
-    let given = [("persona", persona.is_some()), ("target", target.is_some()), ("shift", !shift.is_empty())];
+    let given = [
+        ("persona", persona.is_some()),
+        ("target", target.is_some()),
+        ("shift", !shift.is_empty()),
+    ];
     let mut named: Vec<(Origin, &str)> = given
         .iter()
         .filter(|(_, is)| *is)
@@ -195,7 +256,9 @@ fn default_goal(
     let winner = match named.as_slice() {
         [] => return Ok((None, text)),
         [(a, first), (b, second), ..] if a == b => {
-            return Err(usage(format!("--{first} and --{second} were both given; give one of them")));
+            return Err(usage(format!(
+                "--{first} and --{second} were both given; give one of them"
+            )));
         }
         [(_, name), ..] => *name,
     };
@@ -212,7 +275,9 @@ fn default_goal(
         _ => {
             let (shift, swallowed) = goal::split_shift(shift).map_err(Failure::Usage)?;
             if let (Some(one), Some(other)) = (&text, &swallowed) {
-                return Err(usage(format!("two texts were given, {one:?} and {other:?}; quote one text")));
+                return Err(usage(format!(
+                    "two texts were given, {one:?} and {other:?}; quote one text"
+                )));
             }
             Ok((shift.map(Goal::Shift), text.or(swallowed)))
         }
@@ -222,13 +287,24 @@ fn default_goal(
 impl SearchArgs {
     fn options(&self, seed: u64) -> Result<RewriteOptions, Failure> {
         let share = |name: &str, x: f32| {
-            if (0.0..=1.0).contains(&x) { Ok(x) } else { Err(usage(format!("--{name} is {x}; give a number from 0 to 1"))) }
+            if (0.0..=1.0).contains(&x) {
+                Ok(x)
+            } else {
+                Err(usage(format!("--{name} is {x}; give a number from 0 to 1")))
+            }
         };
         let count = |name: &str, n: usize, most: usize| {
-            if (1..=most).contains(&n) { Ok(n) } else { Err(usage(format!("--{name} is {n}; give 1 to {most}"))) }
+            if (1..=most).contains(&n) {
+                Ok(n)
+            } else {
+                Err(usage(format!("--{name} is {n}; give 1 to {most}")))
+            }
         };
         if !(0.0..=2.0).contains(&self.temperature) {
-            return Err(usage(format!("--temperature is {}; give a number from 0 to 2", self.temperature)));
+            return Err(usage(format!(
+                "--temperature is {}; give a number from 0 to 2",
+                self.temperature
+            )));
         }
         let mut options = RewriteOptions {
             candidates: count("candidates", self.candidates, 256)?,
@@ -244,7 +320,9 @@ impl SearchArgs {
 
 impl EndpointArgs {
     fn options(self, temperature: f64) -> Result<Option<EndpointOptions>, Failure> {
-        let Some((url, name)) = self.url.zip(self.name) else { return Ok(None) };
+        let Some((url, name)) = self.url.zip(self.name) else {
+            return Ok(None);
+        };
         let timeout = Duration::try_from_secs_f64(self.endpoint_timeout)
             .map_err(|e| usage(format!("--endpoint-timeout {}: {e}", self.endpoint_timeout)))?;
         let mut options = EndpointOptions::new(url, name);
@@ -264,7 +342,11 @@ impl EndpointArgs {
     }
 }
 
-fn request(input: &Input, default: Option<&Goal>, query: Option<&str>) -> anyhow::Result<RewriteRequest> {
+fn request(
+    input: &Input,
+    default: Option<&Goal>,
+    query: Option<&str>,
+) -> anyhow::Result<RewriteRequest> {
     not_empty("text", &input.text)?;
     let own = [
         input.persona.clone().map(Goal::Instruction),
@@ -273,10 +355,14 @@ fn request(input: &Input, default: Option<&Goal>, query: Option<&str>) -> anyhow
     ];
     let mut own = own.into_iter().flatten();
     let goal = own.next().or_else(|| default.cloned()).ok_or_else(|| {
-        anyhow::anyhow!("nothing says where the values should go; give \"persona\", \"target\" or \"shift\"")
+        anyhow::anyhow!(
+            "nothing says where the values should go; give \"persona\", \"target\" or \"shift\""
+        )
     })?;
     if own.next().is_some() {
-        anyhow::bail!("more than one of \"persona\", \"target\" and \"shift\" is given; give one of them");
+        anyhow::bail!(
+            "more than one of \"persona\", \"target\" and \"shift\" is given; give one of them"
+        );
     }
     if let Goal::Instruction(words) = &goal {
         not_empty("persona", words)?;
@@ -299,7 +385,11 @@ struct Tools {
 }
 
 impl Tools {
-    fn load(models: &Models, endpoint: Option<EndpointOptions>, temperature: f64) -> Result<Self, Failure> {
+    fn load(
+        models: &Models,
+        endpoint: Option<EndpointOptions>,
+        temperature: f64,
+    ) -> Result<Self, Failure> {
         let trunk = Trunk::find(models).map_err(model)?;
         // The embedded rewriter reads values while it writes. Both live until the program ends, and so does this.
         let detector: &'static Detector =
@@ -339,15 +429,25 @@ impl Tools {
             backend: self.backend.as_mut(),
             options: options.clone(),
         };
-        let outcome = rewriting.rewrite(request, &Cancel::new(), &mut |progress| match progress {
-            Progress::Asking { round, of } => {
-                say(format!("round {} of {of}: {} candidates", round + 1, options.candidates));
-            }
-            Progress::Judged { best: Some(best), .. } => {
-                say(format!("best so far: {}", words::progress(best.score.value.progress)));
-            }
-            _ => {}
-        })?;
+        let outcome =
+            rewriting.rewrite(request, &Cancel::new(), &mut |progress| match progress {
+                Progress::Asking { round, of } => {
+                    say(format!(
+                        "round {} of {of}: {} candidates",
+                        round + 1,
+                        options.candidates
+                    ));
+                }
+                Progress::Judged {
+                    best: Some(best), ..
+                } => {
+                    say(format!(
+                        "best so far: {}",
+                        words::progress(best.score.value.progress)
+                    ));
+                }
+                _ => {}
+            })?;
         Ok(outcome)
     }
 }
@@ -364,7 +464,12 @@ fn view(style: &Style, outcome: &Outcome) -> String {
         paragraph(style, &outcome.original)
     };
     out.push('\n');
-    out.push_str(&profiles(style, &outcome.before, &outcome.after, &outcome.target));
+    out.push_str(&profiles(
+        style,
+        &outcome.before,
+        &outcome.after,
+        &outcome.target,
+    ));
     out.push('\n');
     if outcome.outcome == OutcomeKind::Rewritten {
         out.push_str(&words::score(style, &outcome.score));
@@ -376,7 +481,10 @@ fn view(style: &Style, outcome: &Outcome) -> String {
 }
 
 fn paragraph(style: &Style, text: &str) -> String {
-    let pieces = [Piece { text: text.to_string(), mark: 0u8 }];
+    let pieces = [Piece {
+        text: text.to_string(),
+        mark: 0u8,
+    }];
     wrap(&pieces, style.width - 2)
         .iter()
         .map(|line| {

@@ -86,11 +86,23 @@ impl serde::Serialize for Judged {
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { original, candidate, query, target, shift, model: which, io, common } = arguments;
+    let Arguments {
+        original,
+        candidate,
+        query,
+        target,
+        shift,
+        model: which,
+        io,
+        common,
+    } = arguments;
     common.apply()?;
     let default = default_aim(target, shift)?;
     let text_format = io.format() == Format::Text;
-    let style = Style::new(common.color, text_format && crate::output::is_terminal(&io.output));
+    let style = Style::new(
+        common.color,
+        text_format && crate::output::is_terminal(&io.output),
+    );
     let single = original.zip(candidate).map(|(original, candidate)| Input {
         original,
         candidate,
@@ -99,12 +111,19 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
         shift: None,
     });
     if single.is_some() && default.is_none() {
-        return Err(usage("nothing says where the values were to go; give --target or --shift"));
+        return Err(usage(
+            "nothing says where the values were to go; give --target or --shift",
+        ));
     }
     let mut judge = Lazy::new(|| load(&which.find()?));
     let counter = Counter::new(common.quiet || text_format, "pairs");
     batch::run(
-        Job { io: &io, single, chunk: 64, progress: &|done| counter.set(done) },
+        Job {
+            io: &io,
+            single,
+            chunk: 64,
+            progress: &|done| counter.set(done),
+        },
         |items: &[Item<Input>]| {
             let judge = judge.get()?;
             Ok(together(
@@ -119,10 +138,15 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
 
 fn default_aim(target: Option<String>, shift: Vec<String>) -> Result<Option<Aim>, Failure> {
     match (target, shift.is_empty()) {
-        (Some(_), false) => Err(usage("--target and --shift were both given; give one of them")),
-        (Some(target), true) => Ok(Some(Aim::Target(goal::target(&target).map_err(Failure::Usage)?))),
+        (Some(_), false) => Err(usage(
+            "--target and --shift were both given; give one of them",
+        )),
+        (Some(target), true) => Ok(Some(Aim::Target(
+            goal::target(&target).map_err(Failure::Usage)?,
+        ))),
         (None, false) => {
-            let shift = Shift::parse(&shift.join(", ")).map_err(|e| usage(format!("--shift: {e}")))?;
+            let shift =
+                Shift::parse(&shift.join(", ")).map_err(|e| usage(format!("--shift: {e}")))?;
             Ok(Some(Aim::Shift(shift)))
         }
         (None, true) => Ok(None),
@@ -145,17 +169,26 @@ fn check(input: &Input, default: Option<&Aim>) -> anyhow::Result<()> {
 
 fn aim(input: &Input, default: Option<&Aim>) -> anyhow::Result<Aim> {
     match (&input.target, &input.shift) {
-        (Some(_), Some(_)) => anyhow::bail!("\"target\" and \"shift\" are both given; give one of them"),
+        (Some(_), Some(_)) => {
+            anyhow::bail!("\"target\" and \"shift\" are both given; give one of them")
+        }
         (Some(target), None) => Ok(Aim::Target(Target::new(target.clone()))),
         (None, Some(shift)) => Ok(Aim::Shift(shift.clone())),
         (None, None) => default.cloned().ok_or_else(|| {
-            anyhow::anyhow!("nothing says where the values were to go; give \"target\" or \"shift\"")
+            anyhow::anyhow!(
+                "nothing says where the values were to go; give \"target\" or \"shift\""
+            )
         }),
     }
 }
 
 impl Judge {
-    fn all(&self, inputs: &[&Input], query: Option<&str>, default: Option<&Aim>) -> anyhow::Result<Vec<Judged>> {
+    fn all(
+        &self,
+        inputs: &[&Input],
+        query: Option<&str>,
+        default: Option<&Aim>,
+    ) -> anyhow::Result<Vec<Judged>> {
         let text = |input: &Input, text: &str| Text {
             text: text.to_string(),
             context: input.query.clone().or_else(|| query.map(str::to_string)),
@@ -164,8 +197,10 @@ impl Judge {
             .iter()
             .flat_map(|i| [text(i, &i.original), text(i, &i.candidate)])
             .collect();
-        let pairs: Vec<(&str, &str)> =
-            inputs.iter().map(|i| (i.original.as_str(), i.candidate.as_str())).collect();
+        let pairs: Vec<(&str, &str)> = inputs
+            .iter()
+            .map(|i| (i.original.as_str(), i.candidate.as_str()))
+            .collect();
         let detections = self.detector.detect(&texts)?;
         let consistencies = self.checker.consistency(&pairs)?;
         inputs
@@ -173,7 +208,9 @@ impl Judge {
             .zip(detections.chunks_exact(2))
             .zip(consistencies)
             .map(|((input, both), consistency)| {
-                let [before, after] = both else { anyhow::bail!("the detector gave no answer") };
+                let [before, after] = both else {
+                    anyhow::bail!("the detector gave no answer")
+                };
                 judged(input, default, &before.profile, &after.profile, consistency)
             })
             .collect()
@@ -192,20 +229,42 @@ fn judged(
         Aim::Shift(shift) => Target::from_shift(before, &shift),
     };
     let violations = guards(&input.original, &input.candidate);
-    let score = score(before, after, &target, consistency, violations, &Weights::default())?;
-    Ok(Judged { score, before: before.clone(), after: after.clone(), target })
+    let score = score(
+        before,
+        after,
+        &target,
+        consistency,
+        violations,
+        &Weights::default(),
+    )?;
+    Ok(Judged {
+        score,
+        before: before.clone(),
+        after: after.clone(),
+        target,
+    })
 }
 
 fn view(style: &Style, judged: &Judged) -> String {
     let verdict = judged.score.accepted(&Acceptance::default());
     let mut out = words::score(style, &judged.score);
     out.push_str(&format!("  {verdict}\n\n"));
-    out.push_str(&profiles(style, &judged.before, &judged.after, &judged.target));
+    out.push_str(&profiles(
+        style,
+        &judged.before,
+        &judged.after,
+        &judged.target,
+    ));
     out
 }
 
 /// The two profiles and the target as bars; rows where something was wanted are set apart.
-pub(crate) fn profiles(style: &Style, before: &Profile, after: &Profile, target: &Target) -> String {
+pub(crate) fn profiles(
+    style: &Style,
+    before: &Profile,
+    after: &Profile,
+    target: &Target,
+) -> String {
     let wanted: Vec<bool> = before
         .as_array()
         .iter()
@@ -213,9 +272,21 @@ pub(crate) fn profiles(style: &Style, before: &Profile, after: &Profile, target:
         .map(|(b, t)| (t - b).abs() >= 0.05)
         .collect();
     let columns = [
-        Column { title: "before", numbers: before.as_array(), scale: 1.0 },
-        Column { title: "after", numbers: after.as_array(), scale: 1.0 },
-        Column { title: "target", numbers: target.as_array(), scale: 1.0 },
+        Column {
+            title: "before",
+            numbers: before.as_array(),
+            scale: 1.0,
+        },
+        Column {
+            title: "after",
+            numbers: after.as_array(),
+            scale: 1.0,
+        },
+        Column {
+            title: "target",
+            numbers: target.as_array(),
+            scale: 1.0,
+        },
     ];
     table(style, &NAMES, &columns, &wanted)
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use visa_train::encoder::{Fitted, Recipe, detector, nli, translator};
 use visa_train::runlog::read_recipe;
-use visa_train::{Metrics, RunContext, lm, sft};
+use visa_train::{Metrics, RunContext, lm, tokenizer};
 
 use crate::args::Common;
 use crate::exit::{Failure, usage};
@@ -20,10 +20,10 @@ pub(crate) enum Command {
     Translator(Arguments),
     /// The consistency checker, natural language inference
     Nli(Arguments),
+    /// The rewriter's tokenizer, byte-level BPE
+    Tokenizer(Arguments),
     /// The decoder from scratch on plain text
     Lm(Arguments),
-    /// The rewriter: the decoder on pairs that put value clauses back
-    Sft(Arguments),
 }
 
 #[derive(Args, Debug)]
@@ -43,20 +43,28 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> {
-    let (Command::Detector(a) | Command::Translator(a) | Command::Nli(a) | Command::Lm(a) | Command::Sft(a)) = &command;
+    let (Command::Detector(a)
+    | Command::Translator(a)
+    | Command::Nli(a)
+    | Command::Tokenizer(a)
+    | Command::Lm(a)) = &command;
     a.common.apply()?;
     if settings.origin("seed") == Some(Origin::Flag) {
-        return Err(usage("--seed has no say in training: the seed stands in the recipe, so that a run can be repeated from it"));
+        return Err(usage(
+            "--seed has no say in training: the seed stands in the recipe, so that a run can be repeated from it",
+        ));
     }
-    if !a.data.is_dir() {
+    // Some recipes need no data, so the default folder need not be there.
+    if !a.data.is_dir() && settings.origin("data") != Some(Origin::Default) {
         return Err(usage(format!(
             "--data {}: no such folder; name the folder of the data sets by --data or VISA_DATA",
             a.data.display()
         )));
     }
-    let out = a.out.clone().unwrap_or_else(|| {
-        PathBuf::from("runs").join(a.recipe.file_stem().unwrap_or_default())
-    });
+    let out = a
+        .out
+        .clone()
+        .unwrap_or_else(|| PathBuf::from("runs").join(a.recipe.file_stem().unwrap_or_default()));
     let context = RunContext {
         data: a.data.clone(),
         out,
@@ -68,8 +76,12 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
         Command::Detector(_) => encoder(path, |r| detector::train(r, &context)),
         Command::Translator(_) => encoder(path, |r| translator::train(r, &context)),
         Command::Nli(_) => encoder(path, |r| nli::train(r, &context)),
-        Command::Lm(_) => read_recipe(path).and_then(|r| lm::train(&r, &context)).map(|s| s.evaluation),
-        Command::Sft(_) => read_recipe(path).and_then(|r| sft::train(&r, &context)).map(|s| s.evaluation),
+        Command::Tokenizer(_) => read_recipe(path)
+            .and_then(|r| tokenizer::train(&r, &context))
+            .map(|_| Metrics::new()),
+        Command::Lm(_) => read_recipe(path)
+            .and_then(|r| lm::train(&r, &context))
+            .map(|s| s.evaluation),
     };
     let report = report.map_err(failure)?;
     finish(&context, report)
@@ -84,9 +96,11 @@ fn encoder(
 
 /// The result on standard output: where the model is, and what it was measured at.
 fn finish(context: &RunContext<'_>, report: Metrics) -> Result<(), Failure> {
-    let metrics: serde_json::Map<String, serde_json::Value> =
-        report.into_iter().map(|(name, x)| (name, x.into())).collect();
-    let line = serde_json::json!({"model": context.out.join("model"), "metrics": metrics});
+    let metrics: serde_json::Map<String, serde_json::Value> = report
+        .into_iter()
+        .map(|(name, x)| (name, x.into()))
+        .collect();
+    let line = serde_json::json!({"out": context.out, "metrics": metrics});
     output::open("-", "-")?;
     output::write(&format!("{line}\n"))
 }

@@ -37,7 +37,10 @@ struct Input {
 
 impl Record for Input {
     fn from_text(instruction: String) -> anyhow::Result<Self> {
-        Ok(Self { instruction, from: None })
+        Ok(Self {
+            instruction,
+            from: None,
+        })
     }
 }
 
@@ -50,7 +53,13 @@ struct Output {
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { instruction, from, model: which, io, common } = arguments;
+    let Arguments {
+        instruction,
+        from,
+        model: which,
+        io,
+        common,
+    } = arguments;
     common.apply()?;
     let from = from
         .map(|f| goal::profile("--from", &f))
@@ -58,7 +67,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
         .map_err(Failure::Usage)?
         .unwrap_or_default();
     let text_format = io.format() == Format::Text;
-    let style = Style::new(common.color, text_format && crate::output::is_terminal(&io.output));
+    let style = Style::new(
+        common.color,
+        text_format && crate::output::is_terminal(&io.output),
+    );
     let mut translator = Lazy::new(|| {
         let models = which.find()?;
         let trunk = Trunk::find(&models).map_err(model)?;
@@ -68,21 +80,33 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     batch::run(
         Job {
             io: &io,
-            single: instruction.map(|instruction| Input { instruction, from: None }),
+            single: instruction.map(|instruction| Input {
+                instruction,
+                from: None,
+            }),
             chunk: 64,
             progress: &|done| counter.set(done),
         },
         |items: &[Item<Input>]| {
             let mut results = Vec::with_capacity(items.len());
             for item in items {
-                let Input { instruction, from: own } = &item.record;
+                let Input {
+                    instruction,
+                    from: own,
+                } = &item.record;
                 let from = own.as_ref().unwrap_or(&from);
                 // Explicit shifts need no model, so none is loaded for them.
                 let translation = match not_empty("instruction", instruction)
                     .and_then(|()| Ok(explicit(instruction)?))
                 {
-                    Ok(Some(shift)) => Ok(Translation { shift, notice: None }),
-                    Ok(None) => translator.get()?.translate(instruction).map_err(anyhow::Error::from),
+                    Ok(Some(shift)) => Ok(Translation {
+                        shift,
+                        notice: None,
+                    }),
+                    Ok(None) => translator
+                        .get()?
+                        .translate(instruction)
+                        .map_err(anyhow::Error::from),
                     Err(e) => Err(e),
                 };
                 results.push(translation.map(|t| output(t, from)));
@@ -104,8 +128,16 @@ fn output(translation: Translation, from: &Profile) -> Output {
 fn view(style: &Style, output: &Output) -> String {
     let moved: Vec<bool> = output.shift.as_array().iter().map(|d| *d != 0.0).collect();
     let columns = [
-        Column { title: "shift", numbers: output.shift.as_array(), scale: 2.0 },
-        Column { title: "target", numbers: output.target.as_array(), scale: 1.0 },
+        Column {
+            title: "shift",
+            numbers: output.shift.as_array(),
+            scale: 2.0,
+        },
+        Column {
+            title: "target",
+            numbers: output.target.as_array(),
+            scale: 1.0,
+        },
     ];
     let mut out = table(style, &NAMES, &columns, &moved);
     if let Some(notice) = &output.notice {

@@ -34,12 +34,21 @@ pub(crate) fn table(
     for (row, name) in names.iter().enumerate() {
         let strong = emphasis.get(row).copied().unwrap_or(false);
         let label = format!("{name:<name_width$}");
-        let label = if strong { style.paint(HEADING, &label) } else { label };
+        let label = if strong {
+            style.paint(HEADING, &label)
+        } else {
+            label
+        };
         let mark = if strong { style.sign("▸", ">") } else { " " };
         let mut line = format!("{mark} {label} ");
         for column in columns {
             let number = column.numbers.get(row).copied().unwrap_or(0.0);
-            let _ = write!(line, " {} {}", bar(style, number / column.scale, half), signed(style, number));
+            let _ = write!(
+                line,
+                " {} {}",
+                bar(style, number / column.scale, half),
+                signed(style, number)
+            );
         }
         out.push_str(line.trim_end());
         out.push('\n');
@@ -66,17 +75,29 @@ fn bar(style: &Style, number: f32, half: usize) -> String {
     if units == 0 && number.abs() >= 0.02 {
         units = 1;
     }
-    let (full, odd) = if style.unicode { (units / 2, units % 2 == 1) } else { (units.div_ceil(2), false) };
+    let (full, odd) = if style.unicode {
+        (units / 2, units % 2 == 1)
+    } else {
+        (units.div_ceil(2), false)
+    };
     let block = style.sign("█", "#").repeat(full);
     let drawn = full + usize::from(odd);
     let blank = " ".repeat(half - drawn.min(half));
     let axis = style.paint(DIM, style.sign("│", "|"));
     if number < 0.0 {
         let block = format!("{}{block}", if odd { "▐" } else { "" });
-        format!("{blank}{}{axis}{}", style.paint(NEGATIVE, &block), " ".repeat(half))
+        format!(
+            "{blank}{}{axis}{}",
+            style.paint(NEGATIVE, &block),
+            " ".repeat(half)
+        )
     } else {
         let block = format!("{block}{}", if odd { "▌" } else { "" });
-        format!("{}{axis}{}{blank}", " ".repeat(half), style.paint(POSITIVE, &block))
+        format!(
+            "{}{axis}{}{blank}",
+            " ".repeat(half),
+            style.paint(POSITIVE, &block)
+        )
     }
 }
 
@@ -100,7 +121,11 @@ mod tests {
         let drawn = table(
             &style,
             &["power", "security", "tradition", "hedonism"],
-            &[Column { title: "", numbers: &[1.0, -0.5, 0.04, 0.0], scale: 1.0 }],
+            &[Column {
+                title: "",
+                numbers: &[1.0, -0.5, 0.04, 0.0],
+                scale: 1.0,
+            }],
             &[false, true],
         );
         check(
@@ -115,10 +140,20 @@ mod tests {
 
     #[test]
     fn three_profiles_in_ascii() {
-        let style = Style { width: 64, unicode: false, ..PLAIN };
+        let style = Style {
+            width: 64,
+            unicode: false,
+            ..PLAIN
+        };
         let columns = [("before", [-1.0f32]), ("after", [0.5]), ("target", [0.9])];
-        let columns: Vec<Column<'_>> =
-            columns.iter().map(|(title, n)| Column { title, numbers: n, scale: 1.0 }).collect();
+        let columns: Vec<Column<'_>> = columns
+            .iter()
+            .map(|(title, n)| Column {
+                title,
+                numbers: n,
+                scale: 1.0,
+            })
+            .collect();
         check(
             &table(&style, &["power"], &columns, &[true]),
             "
@@ -134,7 +169,11 @@ mod tests {
                 let style = Style { width, ..PLAIN };
                 let numbers = [1.0, -1.0, 0.333, -0.999, 7.0];
                 let columns: Vec<Column<'_>> = (0..columns)
-                    .map(|_| Column { title: "t", numbers: &numbers, scale: 1.0 })
+                    .map(|_| Column {
+                        title: "t",
+                        numbers: &numbers,
+                        scale: 1.0,
+                    })
                     .collect();
                 let drawn = table(&style, &["a", "b", "c", "d", "e"], &columns, &[]);
                 for line in drawn.lines() {
@@ -146,7 +185,10 @@ mod tests {
 
     #[test]
     fn colours_surround_the_blocks_only() {
-        let style = Style { color: true, ..PLAIN };
+        let style = Style {
+            color: true,
+            ..PLAIN
+        };
         let drawn = bar(&style, -1.0, 2);
         assert_eq!(drawn, "\u{1b}[33m██\u{1b}[0m\u{1b}[2m│\u{1b}[0m  ");
     }

@@ -23,14 +23,21 @@ struct Row {
 /// Draws both versions.
 pub(crate) fn side_by_side(style: &Style, before: &str, after: &str) -> String {
     let rows = rows(before, after);
-    if style.width < TWO_COLUMNS { stacked(style, &rows) } else { columns(style, &rows) }
+    if style.width < TWO_COLUMNS {
+        stacked(style, &rows)
+    } else {
+        columns(style, &rows)
+    }
 }
 
 fn rows(before: &str, after: &str) -> Vec<Row> {
     let mut rows = vec![Row::default()];
     for (tag, text) in diff_unicode_words(Algorithm::Patience, before, after) {
         let Some(row) = rows.last_mut() else { break };
-        let piece = |mark| Piece { text: text.to_string(), mark };
+        let piece = |mark| Piece {
+            text: text.to_string(),
+            mark,
+        };
         match tag {
             ChangeTag::Delete => row.before.push(piece(-1)),
             ChangeTag::Insert => row.after.push(piece(1)),
@@ -38,8 +45,14 @@ fn rows(before: &str, after: &str) -> Vec<Row> {
                 let parts = sentences(text);
                 for (n, part) in parts.iter().enumerate() {
                     let Some(row) = rows.last_mut() else { break };
-                    row.before.push(Piece { text: (*part).to_string(), mark: 0 });
-                    row.after.push(Piece { text: (*part).to_string(), mark: 0 });
+                    row.before.push(Piece {
+                        text: (*part).to_string(),
+                        mark: 0,
+                    });
+                    row.after.push(Piece {
+                        text: (*part).to_string(),
+                        mark: 0,
+                    });
                     if n + 1 < parts.len() {
                         rows.push(Row::default());
                     }
@@ -110,7 +123,11 @@ fn stacked(style: &Style, rows: &[Row]) -> String {
 fn lines(style: &Style, pieces: &[Piece<Side>], columns: usize) -> Vec<(String, usize)> {
     // Marks without colour take four columns a piece and line; a few words of room are kept for them.
     let marked = pieces.iter().any(|p| p.mark != 0);
-    let room = if marked && !style.color { columns.saturating_sub(8).max(8) } else { columns };
+    let room = if marked && !style.color {
+        columns.saturating_sub(8).max(8)
+    } else {
+        columns
+    };
     let mut lines = wrap(pieces, room);
     while lines.len() > 1 && lines.last().is_some_and(Vec::is_empty) {
         lines.pop();
@@ -143,8 +160,7 @@ mod tests {
     use super::*;
 
     const BEFORE: &str = "The market closes at noon. We will miss it. It was loud.";
-    const AFTER: &str =
-        "The market closes at noon, because our elders asked for quiet. We will miss it. It was calm.";
+    const AFTER: &str = "The market closes at noon, because our elders asked for quiet. We will miss it. It was calm.";
 
     #[test]
     fn sentences_stay_level() {
@@ -153,9 +169,8 @@ mod tests {
             "
   before                           │ after
   The market closes at noon.       │ The market closes at
-                                   │ noon{+, because our+}
-                                   │ {+elders asked for+}
-                                   │ {+quiet+}.
+                                   │ noon{+, because our elders+}
+                                   │ {+asked for quiet+}.
   We will miss it.                 │ We will miss it.
   It was [-loud-].                 │ It was {+calm+}.",
         );
@@ -164,7 +179,11 @@ mod tests {
     #[test]
     fn narrow_terminals_get_one_column() {
         check(
-            &side_by_side(&Style { width: 40, ..PLAIN }, "It was loud.", "It was calm."),
+            &side_by_side(
+                &Style { width: 40, ..PLAIN },
+                "It was loud.",
+                "It was calm.",
+            ),
             "
   before
   It was [-loud-].
@@ -177,7 +196,11 @@ mod tests {
     fn nothing_is_lost_and_nothing_overflows() {
         for width_ in [40, 64, 65, 80, 120] {
             for color in [false, true] {
-                let style = Style { width: width_, color, ..PLAIN };
+                let style = Style {
+                    width: width_,
+                    color,
+                    ..PLAIN
+                };
                 let drawn = side_by_side(&style, BEFORE, AFTER);
                 let bare = strip(&drawn);
                 for line in bare.lines() {

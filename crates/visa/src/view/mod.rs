@@ -43,11 +43,16 @@ impl Style {
     pub(crate) fn new(color: Color, terminal: bool) -> Self {
         let var = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
         let columns = var("COLUMNS").and_then(|c| c.parse().ok());
-        let size = terminal_size::terminal_size_of(std::io::stdout()).map(|(w, _)| usize::from(w.0));
+        let size =
+            terminal_size::terminal_size_of(std::io::stdout()).map(|(w, _)| usize::from(w.0));
         Self {
             color: wants_color(color, terminal, &var),
             unicode: speaks_unicode(&var),
-            width: size.filter(|_| terminal).or(columns).unwrap_or(80).clamp(40, 120),
+            width: size
+                .filter(|_| terminal)
+                .or(columns)
+                .unwrap_or(80)
+                .clamp(40, 120),
         }
     }
 
@@ -86,7 +91,10 @@ fn speaks_unicode(var: &impl Fn(&str) -> Option<String>) -> bool {
     if var("TERM").as_deref() == Some("dumb") {
         return false;
     }
-    match var("LC_ALL").or_else(|| var("LC_CTYPE")).or_else(|| var("LANG")) {
+    match var("LC_ALL")
+        .or_else(|| var("LC_CTYPE"))
+        .or_else(|| var("LANG"))
+    {
         Some(locale) => {
             let locale = locale.to_ascii_lowercase();
             locale.contains("utf-8") || locale.contains("utf8")
@@ -116,19 +124,37 @@ pub(crate) mod tests {
     use super::*;
 
     /// No colour, Unicode, 80 columns.
-    pub(crate) const PLAIN: Style = Style { color: false, unicode: true, width: 80 };
+    pub(crate) const PLAIN: Style = Style {
+        color: false,
+        unicode: true,
+        width: 80,
+    };
 
     /// Compares a drawing, ignoring blanks at line ends.
     pub(crate) fn check(found: &str, expected: &str) {
-        let trim = |t: &str| t.trim_matches('\n').lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
-        assert_eq!(trim(found), trim(expected), "\nfound:\n{found}\nexpected:\n{expected}");
+        let trim = |t: &str| {
+            t.trim_matches('\n')
+                .lines()
+                .map(str::trim_end)
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        assert_eq!(
+            trim(found),
+            trim(expected),
+            "\nfound:\n{found}\nexpected:\n{expected}"
+        );
     }
 
     #[test]
     fn colours_follow_the_caller_then_the_environment() {
         let check = |color, terminal, vars: &[(&str, &str)], expected| {
             let var = |name: &str| vars.iter().find(|v| v.0 == name).map(|v| v.1.to_string());
-            assert_eq!(wants_color(color, terminal, &var), expected, "{color:?} {terminal} {vars:?}");
+            assert_eq!(
+                wants_color(color, terminal, &var),
+                expected,
+                "{color:?} {terminal} {vars:?}"
+            );
         };
         check(Color::Auto, true, &[("TERM", "xterm")], true);
         check(Color::Auto, false, &[("TERM", "xterm")], false);
@@ -153,6 +179,9 @@ pub(crate) mod tests {
 
     #[test]
     fn text_cannot_steer_the_terminal() {
-        assert_eq!(printable("a\x1b[31mb\u{202e}c\td"), "a\u{fffd}[31mb\u{fffd}c d");
+        assert_eq!(
+            printable("a\x1b[31mb\u{202e}c\td"),
+            "a\u{fffd}[31mb\u{fffd}c d"
+        );
     }
 }

@@ -14,9 +14,15 @@ impl Counter {
     pub(crate) fn new(quiet: bool, what: &str) -> Self {
         let bar = ProgressBar::with_draw_target(
             None,
-            if super::shows_progress(quiet) { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() },
+            if super::shows_progress(quiet) {
+                ProgressDrawTarget::stderr()
+            } else {
+                ProgressDrawTarget::hidden()
+            },
         );
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} {msg} in {elapsed} ({per_sec})") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{spinner} {pos} {msg} in {elapsed} ({per_sec})")
+        {
             bar.set_style(style);
         }
         bar.set_message(what.to_string());

@@ -16,7 +16,9 @@ pub(crate) struct Mark {
 pub(crate) fn marked(style: &Style, text: &str, spans: &[Mark]) -> String {
     let mut spans: Vec<&Mark> = spans
         .iter()
-        .filter(|s| s.start < s.end && text.is_char_boundary(s.start) && text.is_char_boundary(s.end))
+        .filter(|s| {
+            s.start < s.end && text.is_char_boundary(s.start) && text.is_char_boundary(s.end)
+        })
         .collect();
     spans.sort_by_key(|s| (s.start, std::cmp::Reverse(s.end)));
     let mut out = String::new();
@@ -31,12 +33,29 @@ pub(crate) fn marked(style: &Style, text: &str, spans: &[Mark]) -> String {
         out.push('\n');
     }
     let name_width = spans.iter().map(|s| s.name.len()).max().unwrap_or(0);
-    let shown = if style.unicode { ('“', '”', '…') } else { ('"', '"', '.') };
+    let shown = if style.unicode {
+        ('“', '”', '…')
+    } else {
+        ('"', '"', '.')
+    };
     for span in &spans {
-        let paint = if span.weight < 0.0 { NEGATIVE } else { POSITIVE };
-        let quoted = excerpt(&text[span.start..span.end], style.width.saturating_sub(name_width + 16), shown.2);
+        let paint = if span.weight < 0.0 {
+            NEGATIVE
+        } else {
+            POSITIVE
+        };
+        let quoted = excerpt(
+            &text[span.start..span.end],
+            style.width.saturating_sub(name_width + 12),
+            shown.2,
+        );
         let label = format!("{:<name_width$} {:+.2}", span.name, span.weight);
-        out.push_str(&format!("  {}  {}{quoted}{}\n", style.paint(paint, &label), shown.0, shown.1));
+        out.push_str(&format!(
+            "  {}  {}{quoted}{}\n",
+            style.paint(paint, &label),
+            shown.0,
+            shown.1
+        ));
     }
     out
 }
@@ -53,12 +72,21 @@ fn pieces(text: &str, spans: &[&Mark]) -> Vec<Piece<Side>> {
         if start >= span.end {
             continue;
         }
-        pieces.push(Piece { text: text[at..start].to_string(), mark: 0 });
+        pieces.push(Piece {
+            text: text[at..start].to_string(),
+            mark: 0,
+        });
         let side = if span.weight < 0.0 { -1 } else { 1 };
-        pieces.push(Piece { text: text[start..span.end].to_string(), mark: side });
+        pieces.push(Piece {
+            text: text[start..span.end].to_string(),
+            mark: side,
+        });
         at = span.end;
     }
-    pieces.push(Piece { text: text[at..].to_string(), mark: 0 });
+    pieces.push(Piece {
+        text: text[at..].to_string(),
+        mark: 0,
+    });
     pieces
 }
 
@@ -74,7 +102,10 @@ fn draw(style: &Style, piece: &Piece<Side>) -> String {
 }
 
 fn excerpt(text: &str, most: usize, dots: char) -> String {
-    let flat = super::printable(text).split_whitespace().collect::<Vec<_>>().join(" ");
+    let flat = super::printable(text)
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
     if flat.chars().count() <= most {
         return flat;
     }
@@ -90,12 +121,18 @@ mod tests {
 
     fn mark(text: &str, part: &str, name: &str, weight: f32) -> Mark {
         let start = text.find(part).expect("the part is in the text");
-        Mark { start, end: start + part.len(), name: name.into(), weight }
+        Mark {
+            start,
+            end: start + part.len(),
+            name: name.into(),
+            weight,
+        }
     }
 
     #[test]
     fn spans_are_marked_and_listed() {
-        let text = "We lock the doors at night, so the children sleep safely; fame does not matter.";
+        let text =
+            "We lock the doors at night, so the children sleep safely; fame does not matter.";
         let spans = [
             mark(text, "fame does not matter", "power", -0.31),
             mark(text, "so the children sleep safely", "security", 0.42),
@@ -117,7 +154,12 @@ mod tests {
         let spans = [
             mark(text, "Naïve trust", "benevolence", 0.5),
             mark(text, "trust", "security", 0.2),
-            Mark { start: 3, end: 99, name: "power".into(), weight: 1.0 },
+            Mark {
+                start: 3,
+                end: 99,
+                name: "power".into(),
+                weight: 1.0,
+            },
         ];
         check(
             &marked(&PLAIN, text, &spans[..2]),

@@ -12,22 +12,46 @@ pub(crate) fn score(style: &Style, score: &Score) -> String {
     let dot = style.sign("·", "-");
     let mut out = row(
         "meaning",
-        &format!("{}: {}", meaning(c.mean()), directions(c.forward, c.backward)),
-        &format!("({:.2} {dot} forward {:.2}, backward {:.2})", c.mean(), c.forward, c.backward),
+        &format!(
+            "{}: {}",
+            meaning(c.mean()),
+            directions(c.forward, c.backward)
+        ),
+        &format!(
+            "({:.2} {dot} forward {:.2}, backward {:.2})",
+            c.mean(),
+            c.forward,
+            c.backward
+        ),
     );
     out.push_str(&row(
         "values",
         &progress(v.progress),
-        &format!("(distance {:.2}, cosine {:+.2}, movement {:+.2})", v.l2, v.cosine, v.movement),
+        &format!(
+            "(distance {:.2}, cosine {:+.2}, movement {:+.2})",
+            v.l2, v.cosine, v.movement
+        ),
     ));
     if score.guards.is_empty() {
-        out.push_str(&row("guards", "numbers, dates, names, negations, quotations, URLs and code intact", ""));
+        out.push_str(&row(
+            "guards",
+            "numbers, dates, names, negations, quotations, URLs and code intact",
+            "",
+        ));
     }
     for violation in &score.guards {
-        out.push_str(&row("guards", &style.paint(REMOVED, style.sign("✗", "x")), &super::printable(&violation.detail)));
+        out.push_str(&row(
+            "guards",
+            &style.paint(REMOVED, style.sign("✗", "x")),
+            &super::printable(&violation.detail),
+        ));
     }
     let total = format!("{:.2}", score.total);
-    out.push_str(&row("total", &style.paint(if score.total > 0.5 { ADDED } else { HEADING }, &total), ""));
+    out.push_str(&row(
+        "total",
+        &style.paint(if score.total > 0.5 { ADDED } else { HEADING }, &total),
+        "",
+    ));
     out.lines().map(|l| format!("{}\n", l.trim_end())).collect()
 }
 

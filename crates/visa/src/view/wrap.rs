@@ -25,7 +25,9 @@ pub(crate) fn wrap<M: Copy + PartialEq + Default>(
     let mut lines: Vec<Vec<(char, M)>> = vec![Vec::new()];
     let mut word: Vec<(char, M)> = Vec::new();
     let mut blank: Option<M> = None;
-    let all = pieces.iter().flat_map(|p| p.text.chars().map(move |c| (c, p.mark)));
+    let all = pieces
+        .iter()
+        .flat_map(|p| p.text.chars().map(move |c| (c, p.mark)));
     for (c, mark) in all {
         if c == '\n' {
             put_word(&mut lines, &mut word, &mut blank, columns);
@@ -52,7 +54,11 @@ fn put_word<M: Copy + PartialEq + Default>(
     if word.is_empty() {
         return;
     }
-    let size = |cs: &[(char, M)]| cs.iter().map(|(c, _)| c.width().unwrap_or(0)).sum::<usize>();
+    let size = |cs: &[(char, M)]| {
+        cs.iter()
+            .map(|(c, _)| c.width().unwrap_or(0))
+            .sum::<usize>()
+    };
     let used = lines.last().map_or(0, |l| size(l));
     if used > 0 {
         if used + 1 + size(word) > columns {
@@ -63,7 +69,9 @@ fn put_word<M: Copy + PartialEq + Default>(
     }
     *blank = None;
     for (c, mark) in word.drain(..) {
-        let full = lines.last().is_some_and(|l| size(l) + c.width().unwrap_or(0) > columns && !l.is_empty());
+        let full = lines
+            .last()
+            .is_some_and(|l| size(l) + c.width().unwrap_or(0) > columns && !l.is_empty());
         if full {
             lines.push(Vec::new());
         }
@@ -78,7 +86,10 @@ fn join<M: Copy + PartialEq>(line: Vec<(char, M)>) -> Vec<Piece<M>> {
     for (c, mark) in line {
         match pieces.last_mut() {
             Some(last) if last.mark == mark => last.text.push(c),
-            _ => pieces.push(Piece { text: c.to_string(), mark }),
+            _ => pieces.push(Piece {
+                text: c.to_string(),
+                mark,
+            }),
         }
     }
     pieces
@@ -89,13 +100,24 @@ mod tests {
     use super::*;
 
     fn check(pieces: &[(&str, u8)], columns: usize, expected: &[&str]) {
-        let pieces: Vec<Piece<u8>> =
-            pieces.iter().map(|(t, m)| Piece { text: (*t).to_string(), mark: *m }).collect();
+        let pieces: Vec<Piece<u8>> = pieces
+            .iter()
+            .map(|(t, m)| Piece {
+                text: (*t).to_string(),
+                mark: *m,
+            })
+            .collect();
         let lines: Vec<String> = wrap(&pieces, columns)
             .iter()
             .map(|line| {
                 line.iter()
-                    .map(|p| if p.mark == 0 { p.text.clone() } else { format!("<{}>", p.text) })
+                    .map(|p| {
+                        if p.mark == 0 {
+                            p.text.clone()
+                        } else {
+                            format!("<{}>", p.text)
+                        }
+                    })
                     .collect()
             })
             .collect();
@@ -105,7 +127,11 @@ mod tests {
     #[test]
     fn words_stay_whole_and_marks_stay_with_them() {
         check(&[("one two three", 0)], 7, &["one two", "three"]);
-        check(&[("one ", 0), ("two three", 1), (" four", 0)], 9, &["one <two>", "<three> four"]);
+        check(
+            &[("one ", 0), ("two three", 1), (" four", 0)],
+            10,
+            &["one <two>", "<three> four"],
+        );
         check(&[("un", 0), ("do", 1), ("able", 0)], 20, &["un<do>able"]);
         check(&[("a  b\n\nc", 0)], 10, &["a b", "", "c"]);
     }
