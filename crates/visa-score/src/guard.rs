@@ -264,7 +264,7 @@ fn numbers(original: &Reading<'_>, candidate: &Reading<'_>, found: &mut Vec<Guar
     for fact in original
         .numbers
         .iter()
-        .filter(|f| !f.weak && !ours.contains_key(f.key.as_str()))
+        .filter(|f| !f.weak && !said(f, &ours))
     {
         if told.insert(fact.key.as_str()) {
             found.push(violation(fact.kind, original.written(fact), "is missing"));
@@ -275,12 +275,15 @@ fn numbers(original: &Reading<'_>, candidate: &Reading<'_>, found: &mut Vec<Guar
         if !told.insert(fact.key.as_str()) {
             continue;
         }
-        let Some(wanted) = theirs.get(fact.key.as_str()) else {
+        if !said(fact, &theirs) {
             found.push(violation(
                 fact.kind,
                 candidate.written(fact),
                 "is not in the original",
             ));
+            continue;
+        }
+        let Some(wanted) = theirs.get(fact.key.as_str()) else {
             continue;
         };
         let used = &ours[fact.key.as_str()];
@@ -300,10 +303,19 @@ fn numbers(original: &Reading<'_>, candidate: &Reading<'_>, found: &mut Vec<Guar
     }
 }
 
+/// Whether a number is among those of the other text, under either key.
+fn said(fact: &Fact, there: &HashMap<&str, Vec<&'static str>>) -> bool {
+    let has = |key: &str| there.contains_key(key);
+    has(&fact.key) || fact.alias.as_deref().is_some_and(has)
+}
+
 /// Units with which each number is written.
 fn units(facts: &[Fact]) -> HashMap<&str, Vec<&'static str>> {
     let mut units: HashMap<&str, Vec<&'static str>> = HashMap::new();
     for fact in facts {
+        if let Some(alias) = &fact.alias {
+            units.entry(alias.as_str()).or_default();
+        }
         let known = units.entry(fact.key.as_str()).or_default();
         if let Some(unit) = fact.unit.filter(|u| !known.contains(u)) {
             known.push(unit);

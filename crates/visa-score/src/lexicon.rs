@@ -98,7 +98,7 @@ fn has_vowel(word: &str) -> bool {
 
 /// Irregular forms and the stem of their base.
 const IRREGULAR: &str = "\
-go went gone goes|see saw seen|take took taken|give gave given|make made|come came|know knew known|think thought|\
+go went gone goes going|see saw seen|take took taken|give gave given|make made|come came|know knew known|think thought|\
 get got gotten|say said|tell told|find found|leave left|feel felt|keep kept|hold held|bring brought|begin began begun|\
 write wrote written|stand stood|hear heard|mean meant|meet met|run ran|pay paid|sit sat|speak spoke spoken|lie lay lain|\
 lead led|grow grew grown|lose lost|fall fell fallen|send sent|build built|understand understood|draw drew drawn|\
@@ -106,7 +106,7 @@ break broke broken|spend spent|rise rose risen|drive drove driven|buy bought|wea
 seek sought|throw threw thrown|catch caught|deal dealt|win won|forget forgot forgotten|sell sold|fight fought|\
 teach taught|eat ate eaten|sing sang sung|fly flew flown|hide hid hidden|steal stole stolen|swim swam swum|\
 strike struck|hang hung|shake shook shaken|ride rode ridden|feed fed|shoot shot|drink drank drunk|bear bore borne|\
-sleep slept|become became|show shown|prove proven|have has had|do does did done|be is are was were been am|child children|man men|\
+sleep slept|become became|show shown|prove proven|have has had|do does did done doing|be is are was were been am|child children|man men|\
 woman women|foot feet|tooth teeth|mouse mice|life lives|wife wives|person people|bind bound|bite bit bitten|blow blew blown|\
 freeze froze frozen|forbid forbade forbidden|forgive forgave forgiven|swear swore sworn|tear tore torn|wake woke woken|\
 lend lent|bend bent|light lit|ring rang rung|sink sank sunk|spring sprang sprung|stick stuck|sweep swept|swing swung|\
@@ -139,8 +139,8 @@ others such same own so too very quite rather really even just only also still y
 now thus hence therefore however of in on at by for from to into onto upon with within over under above below between among \
 through during before after about against across along around behind beyond near off out up down toward towards via per as \
 like than and or but if when while because although though unless until since whether where why how be is are was were been \
-being am have has had having do does did doing done will would shall should can could may might must ought need dare going \
-gonna ll ve re d m s t get got gets getting always often sometimes usually more most less least much many longer anymore \
+being am have has had having do does did doing done will would shall should can could may might must ought dare going \
+gonna ll ve re d m s t always often sometimes usually more most less least much many longer anymore \
 necessarily entirely completely fully wholly absolutely exactly particularly especially actually simply truly clearly yes \
 well able";
 

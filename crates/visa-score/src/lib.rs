@@ -4,6 +4,7 @@
 //! from a consistency model, both elsewhere; the [`guards`] are rules and need no model. This crate generates nothing
 //! and reads no file.
 
+pub mod cases;
 mod combine;
 mod error;
 mod guard;

@@ -58,14 +58,16 @@ pub(crate) fn addresses_and_code(text: &str) -> Vec<Literal> {
 /// A URL without the punctuation of the sentence around it; a closing bracket stays if its opening one is inside.
 fn trimmed(url: &str) -> &str {
     let mut url = url;
+    let opened = url.matches('(').count();
+    let mut closed = url.matches(')').count();
     loop {
         let cut = url.trim_end_matches(['.', ',', ';', ':', '!', '?', '\'', '’', '*', '_']);
-        let unopened = cut.ends_with(')') && cut.matches('(').count() < cut.matches(')').count();
-        let cut = if unopened { &cut[..cut.len() - 1] } else { cut };
-        if cut.len() == url.len() {
-            return url;
+        if cut.ends_with(')') && opened < closed {
+            closed -= 1;
+            url = &cut[..cut.len() - 1];
+        } else {
+            return cut;
         }
-        url = cut;
     }
 }
 
@@ -84,7 +86,7 @@ pub(crate) fn quotations(text: &str, tokens: &[Token<'_>], hidden: &[bool]) -> V
         }
         if let Some((start, closing)) = open {
             if token.start - start > LONGEST {
-                open = None;
+                // Too long ago: that mark was a stray one, and this token may open.
             } else if token.text == closing && closes_here(text, token) {
                 let inside = start..token.start;
                 if !text[inside.clone()].trim().is_empty() {
@@ -106,7 +108,8 @@ pub(crate) fn quotations(text: &str, tokens: &[Token<'_>], hidden: &[bool]) -> V
             "\u{201c}" | "\u{201e}" => Some("\u{201d}"),
             "«" => Some("»"),
             "``" | "''" => Some("''"),
-            "\"" => Some("\""),
+            // Glued to a number it means inches.
+            "\"" if free => Some("\""),
             // Single marks are apostrophes unless they open before a letter.
             "\u{2018}" if next_glued => Some("\u{2019}"),
             "'" if free && next_glued => Some("'"),

@@ -14,8 +14,8 @@ use crate::token::{Kind, Token, normal};
 
 /// Words with a capital that are no names, or that politeness adds and drops.
 const NOT_NAMES: &[&str] = &[
-    "i", "i'm", "i've", "i'd", "i'll", "mr", "mrs", "ms", "dr", "prof", "sir", "ok", "oh", "am",
-    "pm", "a", "the", "eg", "ie", "etc", "ph", "phd", "nt", "st", "o",
+    "i", "ive", "i'm", "i've", "i'd", "i'll", "mr", "mrs", "ms", "dr", "prof", "sir", "ok", "oh",
+    "am", "pm", "a", "the", "eg", "ie", "etc", "ph", "phd", "nt", "st", "o",
 ];
 
 /// Names of a text. `taken` tokens already are part of numbers or dates, `hidden` ones of URLs or code; `starts` tells
@@ -67,6 +67,7 @@ pub(crate) fn facts(
             is_name.then(|| Fact {
                 kind: GuardKind::Name,
                 key,
+                alias: None,
                 unit: None,
                 weak: false,
                 from: i,

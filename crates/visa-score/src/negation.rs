@@ -303,21 +303,24 @@ pub(crate) fn compare<'a>(
     )
 }
 
-/// Matches denials that moved to another word of the same clause.
+/// Matches denials that moved to another word of the same clause: the word denied here is asserted there and a neighbour
+/// of it denied there instead, or the word denied here is gone and its neighbour denied in its place.
 fn settle(marks: &[Mark], here: &mut HashMap<&str, Balance>, there: &mut HashMap<&str, Balance>) {
     for mark in marks {
-        let Some(balance) = here.get_mut(mark.head.as_str()).filter(|b| b.turned > 0) else {
+        let Some(own) = here.get_mut(mark.head.as_str()).filter(|b| b.missing > 0) else {
             continue;
         };
-        let partner = mark
-            .near
-            .iter()
-            .find(|w| there.get(w.as_str()).is_some_and(|b| b.missing > 0));
+        let turned = own.turned > 0;
+        let partner = mark.near.iter().find(|w| {
+            there
+                .get(w.as_str())
+                .is_some_and(|b| if turned { b.missing > 0 } else { b.turned > 0 })
+        });
         if let Some(other) = partner.and_then(|w| there.get_mut(w.as_str())) {
-            balance.turned -= 1;
-            balance.missing = balance.missing.saturating_sub(1);
-            other.missing -= 1;
-            other.turned = other.turned.min(other.missing);
+            for balance in [own, other] {
+                balance.missing -= 1;
+                balance.turned = balance.turned.saturating_sub(1);
+            }
         }
     }
 }
@@ -399,8 +402,16 @@ fn denies(tokens: &[Token<'_>], i: usize, word: &str) -> bool {
     if !NEGATORS.contains(&word) && !word.ends_with("n't") {
         return false;
     }
+    // "isn't only" is "is not only"; but "cannot just" denies.
+    let can = word.starts_with("ca")
+        || i > 0 && matches!(normal(tokens[i - 1].text).as_str(), "ca" | "can");
+    let plain = match word {
+        _ if can => "",
+        _ if word.ends_with("n't") || word.len() > 3 && word.ends_with("nt") => "not",
+        _ => word,
+    };
     let idiom = IDIOMS.iter().any(|(first, second)| {
-        *first == word
+        *first == plain
             && (next(1) == *second
                 || *second == "to mention" && next(1) == "to" && next(2) == "mention")
     });
@@ -436,7 +447,8 @@ fn denied_within(word: &str) -> Option<&str> {
     })
 }
 
-/// The entry a negation denies: the next content word of its clause, else the last one before, else the next at all.
+/// The entry a negation denies: the next content word of its clause, else the last one before, else the next word of the
+/// clause (`without them`), else what comes next at all.
 fn head(entries: &[Entry], negation: &Negation) -> Option<usize> {
     let ahead = || (negation.at..entries.len()).take(SEARCH);
     let back = || {
@@ -450,8 +462,11 @@ fn head(entries: &[Entry], negation: &Negation) -> Option<usize> {
         .find(|&i| entries[i].content)
         .or_else(|| back().find(|&i| entries[i].content))
         .or_else(|| {
-            ahead().find(|&i| entries[i].content && entries[i].clause <= negation.clause + 2)
+            ahead()
+                .next()
+                .filter(|&i| entries[i].clause == negation.clause)
         })
+        .or_else(|| ahead().find(|&i| entries[i].content))
         .or_else(|| ahead().next())
         .or_else(|| back().next())
 }

@@ -13,6 +13,8 @@ pub(crate) struct Fact {
     pub(crate) kind: GuardKind,
     /// What facts are compared by.
     pub(crate) key: String,
+    /// Another key that says the same: `30m` may be thirty metres or thirty million.
+    pub(crate) alias: Option<String>,
     /// Normal form of a number's unit.
     pub(crate) unit: Option<&'static str>,
     /// Whether it may be absent from the other text.
@@ -289,7 +291,23 @@ pub(crate) fn facts(tokens: &[Token<'_>], hidden: &[bool]) -> Vec<Fact> {
         }
     }
     mark_dates(&mut found, tokens);
+    share_units(&mut found, tokens);
     found
+}
+
+/// "from 10 to 20%" is "from 10% to 20%": of two numbers with one small word between, the first takes the second's unit.
+fn share_units(found: &mut [Fact], tokens: &[Token<'_>]) {
+    for i in (1..found.len()).rev() {
+        let (before, after) = (&found[i - 1], &found[i]);
+        let range = after.from == before.to + 1
+            && matches!(normal(tokens[before.to].text).as_str(), "to" | "-" | "–");
+        let shared = after
+            .unit
+            .filter(|u| range && before.unit.is_none() && ESSENTIAL.contains(u));
+        if shared.is_some() {
+            found[i - 1].unit = shared;
+        }
+    }
 }
 
 /// Numbers beside a month are days and years: parts of a date.
@@ -366,6 +384,7 @@ impl Reader<'_, '_> {
         let fact = |key: String, to: usize| Fact {
             kind: GuardKind::Date,
             key,
+            alias: None,
             unit: None,
             weak: false,
             from: i,
@@ -397,7 +416,11 @@ impl Reader<'_, '_> {
                 .position(|m| short && m.starts_with(&word[..3]))
         })?;
         let capital = self.tokens[i].is_capitalised();
-        let beside = |k: usize| self.tokens.get(k).is_some_and(|t| t.kind == Kind::Number);
+        let beside = |k: usize| {
+            let number =
+                |t: &Token<'_>| t.kind == Kind::Number || number_word(&normal(t.text)).is_some();
+            self.tokens.get(k).is_some_and(number)
+        };
         let dot = usize::from(whole.is_none() && self.sign(i + 1, ".") && self.glued(i + 1));
         let numbered = i > 0 && beside(i - 1)
             || beside(i + 1 + dot)
@@ -427,6 +450,7 @@ impl Reader<'_, '_> {
         let plain = |key: String, unit, to| Fact {
             kind: GuardKind::Number,
             key,
+            alias: None,
             unit,
             weak: false,
             from: i,
@@ -455,6 +479,13 @@ impl Reader<'_, '_> {
             "s" => unit = Some("decade"),
             "k" => value = value.scaled(3),
             "m" if currency.is_some() || token.suffix() == "M" => value = value.scaled(6),
+            "m" => {
+                let millions = Some(value.scaled(6).key());
+                return vec![Fact {
+                    alias: millions,
+                    ..plain(value.key(), Some("m"), i + 1)
+                }];
+            }
             "b" if currency.is_some() || token.suffix() == "B" => value = value.scaled(9),
             word => match (magnitude(word), unit_of(word)) {
                 (Some(power), _) => value = value.scaled(power),
@@ -565,6 +596,7 @@ impl Reader<'_, '_> {
         let part = |key: String| Fact {
             kind: GuardKind::Date,
             key,
+            alias: None,
             unit: None,
             weak: false,
             from: i,
@@ -626,6 +658,7 @@ impl Reader<'_, '_> {
         Some(Fact {
             kind: GuardKind::Date,
             key,
+            alias: None,
             unit: None,
             weak: false,
             from: i,
@@ -686,7 +719,11 @@ impl Reader<'_, '_> {
         if at == i || last == Last::Nothing {
             return None;
         }
-        let (unit, to) = self.unit_after(at);
+        let (after, to) = self.unit_after(at);
+        let unit = i
+            .checked_sub(1)
+            .and_then(|b| self.currency_before(b))
+            .or(after);
         let value = Decimal::from_u64(total.checked_add(group)?);
         // "one day", "second week": still too many uses; "one percent" is a number.
         let weak = weak && !unit.is_some_and(|u| ESSENTIAL.contains(&u));
@@ -694,6 +731,7 @@ impl Reader<'_, '_> {
         Some(Fact {
             kind: GuardKind::Number,
             key: value.key(),
+            alias: None,
             unit,
             weak,
             from: i,

@@ -68,7 +68,8 @@ fn begins(text: &str, tokens: &[Token<'_>], i: usize) -> bool {
     }
     // Back over quotation marks and brackets that close, to the sign that may end the sentence.
     let mut last = i - 1;
-    while last > 0 && closes(&tokens[last]) {
+    // Few, so that a text of brackets alone stays linear.
+    while last > 0 && i - last <= 4 && closes(&tokens[last]) {
         last -= 1;
     }
     if matches!(tokens[last].text, "。" | "！" | "？") {
