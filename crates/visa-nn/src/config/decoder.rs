@@ -120,7 +120,7 @@ impl DecoderConfig {
                 "num_attention_heads {q} is not a multiple of num_key_value_heads {kv}"
             ));
         }
-        if self.head_dim == 0 || self.head_dim % 2 != 0 {
+        if self.head_dim == 0 || !self.head_dim.is_multiple_of(2) {
             return Err(format!(
                 "head_dim {} is not even and positive",
                 self.head_dim
