@@ -1,5 +1,5 @@
 //! Speed of the kernels against what the processor can do: run it on a calm
-//! machine, `cargo run --release -p visa-kernels --example peaks`.
+//! machine, `cargo run --release -p visa-kernels --example peaks [products|rows]`.
 //!
 //! The peaks are measured, not looked up: a loop of independent multiply-adds
 //! in registers, on all threads. Figures are the best of several runs.
@@ -303,6 +303,12 @@ fn main() {
     if let Some((f, b)) = peaks {
         println!("peak {f:.0} GFLOP/s in f32, {b:.0} in bf16");
     }
-    products(peaks);
-    rows();
+    match std::env::args().nth(1).as_deref() {
+        Some("products") => products(peaks),
+        Some("rows") => rows(),
+        _ => {
+            products(peaks);
+            rows();
+        }
+    }
 }

@@ -18,8 +18,8 @@ use crate::gemm::tile::{Left, multiply};
 use crate::math::exp;
 use crate::simd::Simd;
 
-/// Queries whose scores exist at one time.
-const BLOCK: usize = 32;
+/// Queries whose scores exist at one time: a multiple of the heights of tiles.
+const BLOCK: usize = 48;
 
 /// Sizes: `q, o [batch, queries, heads, dim]`, `k, v [batch, keys, kv_heads, dim]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -36,5 +36,6 @@ mod math;
 pub mod matmul;
 pub mod norm;
 pub mod rope;
+pub mod startup;
 
 pub use buffer::new_vec;

@@ -42,6 +42,11 @@ pub(super) unsafe fn pack(
     }
 }
 
+/// Numbers that packing reads ahead along the depth.
+const AHEAD: usize = 64;
+/// Pairs that packing reads ahead where the rows are contiguous.
+const AHEAD_PAIRS: usize = 4;
+
 /// Mask of the lanes `at ..` of `n`.
 #[inline(always)]
 fn lanes(n: usize, at: usize) -> __mmask16 {
@@ -69,18 +74,32 @@ unsafe fn along_depth(
             for k in (0..depth).step_by(32) {
                 let (m0, m1) = (lanes(depth, k), lanes(depth, k + 16));
                 let mut x = [_mm512_setzero_si512(); 16];
-                for (i, x) in x
-                    .iter_mut()
-                    .enumerate()
-                    .take(real.saturating_sub(at).min(16))
-                {
-                    let p = view
+                let count = real.saturating_sub(at).min(16);
+                if count == 16 && depth - k >= 32 {
+                    let from = view
                         .data
                         .as_ptr()
-                        .add((row + at + i) * view.row_stride + k0 + k);
-                    let lo = _mm512_maskz_loadu_ps(m0, p);
-                    let hi = _mm512_maskz_loadu_ps(m1, p.wrapping_add(16));
-                    *x = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(hi, lo));
+                        .add((row + at) * view.row_stride + k0 + k);
+                    for (i, x) in x.iter_mut().enumerate() {
+                        let p = from.add(i * view.row_stride);
+                        // Sixteen streams are more than the hardware follows.
+                        _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(AHEAD).cast());
+                        _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(AHEAD + 16).cast());
+                        let (lo, hi) = (_mm512_loadu_ps(p), _mm512_loadu_ps(p.add(16)));
+                        *x = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(hi, lo));
+                    }
+                } else {
+                    for (i, x) in x.iter_mut().enumerate().take(count) {
+                        let p = view
+                            .data
+                            .as_ptr()
+                            .add((row + at + i) * view.row_stride + k0 + k);
+                        _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(AHEAD).cast());
+                        _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(AHEAD + 16).cast());
+                        let lo = _mm512_maskz_loadu_ps(m0, p);
+                        let hi = _mm512_maskz_loadu_ps(m1, p.wrapping_add(16));
+                        *x = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(hi, lo));
+                    }
                 }
                 let x = transpose(x);
                 let count = (pairs - k / 2).min(16);
@@ -133,6 +152,10 @@ unsafe fn along_rows(
                 let to = out.add((p * pairs + pair) * tile);
                 for at in (0..tile).step_by(16) {
                     let m = lanes(real, at);
+                    // The next numbers in depth lie a row of the matrix, often pages, away.
+                    let ahead = even.wrapping_add(2 * AHEAD_PAIRS * view.depth_stride + row + at);
+                    _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
+                    _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(view.depth_stride).cast());
                     let lo = _mm512_maskz_loadu_ps(m, even.wrapping_add(row + at));
                     let hi =
                         _mm512_maskz_loadu_ps(if both { m } else { 0 }, odd.wrapping_add(row + at));

@@ -26,38 +26,40 @@ pub(crate) unsafe fn multiply<S: Simd>(
     unsafe {
         let mut j = 0;
         while j < n {
-            // Three columns of vectors by eight rows need 24 of 32 registers;
-            // with sixteen registers two by four is the most.
-            let vectors = (n - j)
-                .div_ceil(S::LANES)
-                .min(if S::LANES == 16 { 3 } else { 2 });
-            let mut i = 0;
-            while i < m {
-                let left = m - i;
-                let at = Left(a.0.add(i * a.1), a.1, a.2);
-                let (bp, cp) = (b.add(j), c.add(i * ldc + j));
-                let w = n - j;
-                let high = if S::LANES == 16 && left >= 8 {
-                    8
-                } else if left >= 4 {
-                    4
-                } else {
-                    1
-                };
-                match (high, vectors) {
-                    (8, 3) => tile::<S, 8, 3>(k, at, bp, ldb, cp, ldc, w, add),
-                    (8, 2) => tile::<S, 8, 2>(k, at, bp, ldb, cp, ldc, w, add),
-                    (8, _) => tile::<S, 8, 1>(k, at, bp, ldb, cp, ldc, w, add),
-                    (4, 3) => tile::<S, 4, 3>(k, at, bp, ldb, cp, ldc, w, add),
-                    (4, 2) => tile::<S, 4, 2>(k, at, bp, ldb, cp, ldc, w, add),
-                    (4, _) => tile::<S, 4, 1>(k, at, bp, ldb, cp, ldc, w, add),
-                    (_, 3) => tile::<S, 1, 3>(k, at, bp, ldb, cp, ldc, w, add),
-                    (_, 2) => tile::<S, 1, 2>(k, at, bp, ldb, cp, ldc, w, add),
-                    _ => tile::<S, 1, 1>(k, at, bp, ldb, cp, ldc, w, add),
-                }
-                i += high;
+            let (bp, w) = (b.add(j), n - j);
+            let vectors = w.div_ceil(S::LANES);
+            let wide = S::LANES == 16;
+            // Height by width fills the registers: 24 sums of 32, or 8 of 16.
+            macro_rules! column {
+                ($high:literal, $vectors:literal) => {{
+                    let mut i = 0;
+                    while i < m {
+                        let left = m - i;
+                        let at = Left(a.0.add(i * a.1), a.1, a.2);
+                        let cp = c.add(i * ldc + j);
+                        i += if left >= $high {
+                            tile::<S, $high, $vectors>(k, at, bp, ldb, cp, ldc, w, add);
+                            $high
+                        } else if left >= 4 {
+                            tile::<S, 4, $vectors>(k, at, bp, ldb, cp, ldc, w, add);
+                            4
+                        } else {
+                            tile::<S, 1, $vectors>(k, at, bp, ldb, cp, ldc, w, add);
+                            1
+                        };
+                    }
+                    $vectors
+                }};
             }
-            j += vectors * S::LANES;
+            let done = match vectors {
+                1 if wide => column!(12, 1),
+                2 if wide => column!(12, 2),
+                3 if wide => column!(8, 3),
+                _ if wide => column!(6, 4),
+                1 => column!(8, 1),
+                _ => column!(4, 2),
+            };
+            j += done * S::LANES;
         }
     }
 }
