@@ -96,8 +96,23 @@ fn head(line: &str) -> Head {
         }
         rest = rest[1..].trim_start();
     }
-    // "which …" comments on a statement; after an order it has nothing to comment on.
-    if rest.starts_with(", which ") || rest.starts_with(", and that ") {
+    // Purposes and manners want somebody who acts, also after a comma; "which …" comments on a
+    // statement, and after an order it has nothing to comment on.
+    const PURPOSES: [&str; 10] = [
+        ", to ",
+        ", so as ",
+        ", at all ",
+        ", in strict",
+        ", in full",
+        ", in open",
+        ", in total",
+        ", rather than",
+        ", out of ",
+        ", for the greatest",
+    ];
+    if PURPOSES.iter().any(|lead| rest.starts_with(lead)) {
+        head.fits = Fits::Acting;
+    } else if rest.starts_with(", which ") || rest.starts_with(", and that ") {
         head.fits = Fits::Statement;
     }
     head.pattern = rest.to_owned();
@@ -203,7 +218,8 @@ fn joined(first: &str, second: &str) -> Option<String> {
     let finite = ["because", "since", "for", "as", "so", "and"];
     let (a, b) = (lead(first), lead(second));
     let clash = a == b || (finite.contains(&a.as_str()) && finite.contains(&b.as_str()));
-    (short(first) && short(second) && !clash).then(|| format!("{first}{second}"))
+    (short(first) && short(second) && second.starts_with(',') && !clash)
+        .then(|| format!("{first}{second}"))
 }
 
 /// A clause for one value and random polarity that fits the stem; records what it shifts.

@@ -331,7 +331,10 @@ pub(super) fn random_person<R: Rng>(rng: &mut R) -> Person {
 pub(super) fn persona_phrase<R: Rng>(lexicons: &[&Lexicon], rng: &mut R) -> (String, ShiftArray) {
     let mut rest = lexicons.iter().take(*pick(&[1, 1, 1, 2, 2, 2, 3], rng));
     let first = rest.next().expect("a persona holds at least one value");
-    let person = Person::new("someone", *pick(&["she", "he", "they"], rng));
+    let person = Person::new(
+        "someone",
+        pick::<&'static str, _>(&["she", "he", "they"], rng),
+    );
     let mut total = [0.0; 10];
     let mut add = |shift: &ShiftArray, strength: f32| {
         for (t, s) in total.iter_mut().zip(scaled(shift, strength)) {

@@ -236,6 +236,9 @@ fn persona<R: Rng>(rng: &mut R) -> (String, ShiftArray) {
 fn group<R: Rng>(rng: &mut R) -> (String, ShiftArray) {
     let n = rng.random_range(1..=2);
     let person = Person::new("people", "they");
+    if rng.random_bool(0.35) {
+        return crowd(rng);
+    }
     let mut total = [0.0; 10];
     let mut clauses = Vec::new();
     for lexicon in draw(n, rng) {
@@ -279,6 +282,27 @@ fn group<R: Rng>(rng: &mut R) -> (String, ShiftArray) {
     let text = format!("{} {}", pick(&FRAMES.groups, rng), clauses.join(" and "));
     (
         pick(&FRAMES.group_carriers, rng).replace("{}", &text),
+        total,
+    )
+}
+
+/// "for nurses and volunteers", "as soldiers would"
+fn crowd<R: Rng>(rng: &mut R) -> (String, ShiftArray) {
+    let named: Vec<&Lexicon> = VALUES
+        .iter()
+        .flatten()
+        .filter(|l| !l.crowds.is_empty())
+        .collect();
+    let mut total = [0.0; 10];
+    let mut names = Vec::new();
+    let n = *pick(&[1, 1, 1, 2], rng);
+    for lexicon in named.choose_multiple(rng, n) {
+        let phrase = pick(&lexicon.crowds, rng);
+        add(&mut total, &phrase.shift.map(|s| s * PLAIN));
+        names.push(phrase.text.clone());
+    }
+    (
+        pick(&FRAMES.group_carriers, rng).replace("{}", &names.join(" and ")),
         total,
     )
 }

@@ -31,6 +31,8 @@ pub(super) struct Lexicon {
     pub(super) adjectives: Vec<Phrase>,
     pub(super) verbs: Vec<Phrase>,
     pub(super) personas: Vec<Phrase>,
+    /// Plural; empty where nobody is called so.
+    pub(super) crowds: Vec<Phrase>,
 }
 
 /// The plain strength, at which the second values of a phrase are noted in the files.
@@ -88,6 +90,8 @@ struct Lists {
     adjectives: String,
     verbs: String,
     personas: String,
+    #[serde(default)]
+    crowds: String,
 }
 
 impl Lists {
@@ -104,6 +108,7 @@ impl Lists {
             adjectives: phrases(&adjectives, main),
             verbs: phrases(&self.verbs, main),
             personas: phrases(&self.personas, main),
+            crowds: phrases(&self.crowds, main),
         }
     }
 }

@@ -83,14 +83,10 @@ fn deterministic_distinct_finite_and_balanced() {
     );
     let zero = found.iter().filter(|e| e.shift == [0.0; 10]).count() as f64 / found.len() as f64;
     assert!((0.12..0.18).contains(&zero), "{zero}");
-    for value in 0..10 {
+    for (value, name) in NAMES.iter().enumerate() {
         let up = found.iter().filter(|e| e.shift[value] > 0.0).count();
         let down = found.iter().filter(|e| e.shift[value] < 0.0).count();
-        assert!(
-            up > 600 && down > 600,
-            "{}: {up} up, {down} down",
-            NAMES[value]
-        );
+        assert!(up > 600 && down > 600, "{name}: {up} up, {down} down");
     }
 }
 
