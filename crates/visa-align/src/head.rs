@@ -466,8 +466,9 @@ fn masked_mean(hidden: &Tensor, mask: &Tensor) -> candle_core::Result<Tensor> {
 }
 
 /// Profile of a text from calibrated probabilities: `sign` is `[10 × (rejects, silent, embraces)]`, `presence` the 20
-/// categories folded to ten. v = P(embraces) − P(rejects), to which `share` of the folded presence is mixed where the
-/// sign does not point the other way: (1 − share)·s + share·presence·[s ≥ −0.1].
+/// categories folded to ten. With e and r the chances of embracing and rejecting, v = (1 − share)·(e − r) +
+/// share·presence·(e − r)/(e + r): presence adds strength where the sign is unsure that anything is said at all, and
+/// never turns the sign around.
 pub fn profile(sign: &[f32], presence: &[f32; 20], share: f32) -> [f32; 10] {
     let folded = if share > 0.0 {
         visa_values::fold(presence)
@@ -475,9 +476,10 @@ pub fn profile(sign: &[f32], presence: &[f32; 20], share: f32) -> [f32; 10] {
         [0.0; 10]
     };
     std::array::from_fn(|v| {
-        let s = sign[3 * v + 2] - sign[3 * v];
-        let present = if s >= -0.1 { folded[v] } else { 0.0 };
-        ((1.0 - share) * s + share * present).clamp(-1.0, 1.0)
+        let (rejects, embraces) = (sign[3 * v], sign[3 * v + 2]);
+        let apart = embraces - rejects;
+        let side = apart / (embraces + rejects).max(1e-6);
+        ((1.0 - share) * apart + share * folded[v] * side).clamp(-1.0, 1.0)
     })
 }
 
@@ -648,6 +650,19 @@ mod tests {
         o.scale = vec![2.0, 1.0];
         let p = o.calibrate(&[-1.5, 3.0]);
         assert!((p[0] - 0.5).abs() < 1e-6 && p[1] > 0.9);
+    }
+
+    #[test]
+    fn presence_adds_strength_and_never_turns_the_sign() {
+        let sign = |r: f32, e: f32| [r, 1.0 - r - e, e].repeat(10);
+        let check = |r: f32, e: f32, present: f32, share: f32, expected: f32| {
+            let v = profile(&sign(r, e), &[present; 20], share)[0];
+            assert!((v - expected).abs() < 1e-4, "{v} {expected}");
+        };
+        check(0.0, 0.4, 0.0, 0.0, 0.4);
+        check(0.0, 0.4, 1.0, 0.5, 0.7);
+        check(0.02, 0.01, 1.0, 0.5, -0.005 - 0.5 / 3.0);
+        check(0.0, 0.0, 1.0, 0.5, 0.0);
     }
 
     #[test]
