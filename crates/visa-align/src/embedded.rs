@@ -62,6 +62,8 @@ impl Default for EmbeddedOptions {
 const LEAK: f32 = 0.3;
 /// Weight of a clause's mean log-probability (nats a token) against movement: breaks near ties for fluency.
 const FLUENCY: f32 = 0.03;
+/// Longest sequence the rewriter is trained on, in tokens.
+const TRAINED: usize = 160;
 /// Texts longer than this are read around the edit only, since the rest would be the same each time.
 const WHOLE: usize = 1500;
 
@@ -151,10 +153,9 @@ impl<'a> EmbeddedBackend<'a> {
         seed: u64,
     ) -> Result<Vec<Written>> {
         let wishes = wishes(gap);
-        let room = self
-            .decoder
-            .config()
-            .max_position_embeddings
+        let positions = self.decoder.config().max_position_embeddings;
+        let room = positions
+            .min(TRAINED)
             .saturating_sub(self.options.max_clause + 8);
         let mut prompts = Vec::new();
         let mut shields = Vec::new();
@@ -170,16 +171,16 @@ impl<'a> EmbeddedBackend<'a> {
             };
             for clause in 0..self.options.clauses {
                 let wish = &wishes[clause % wishes.len()];
-                let mut prompt =
-                    self.marks
-                        .prompt(&self.tokenizer, wish, context(text, edit.start), stem)?;
-                if prompt.len() > room {
-                    prompt = self.marks.prompt(&self.tokenizer, wish, "", stem)?;
-                }
-                if prompt.len() <= room {
-                    prompts.push(prompt);
-                    shields.push(shield.clone());
-                    owners.push((place, terminator.len()));
+                // Whole sentences of context or none, as in training: two, else one, else none.
+                for sentences in (0..=2).rev() {
+                    let context = context(text, edit.start, sentences);
+                    let prompt = self.marks.prompt(&self.tokenizer, wish, context, stem)?;
+                    if prompt.len() <= room {
+                        prompts.push(prompt);
+                        shields.push(shield.clone());
+                        owners.push((place, terminator.len()));
+                        break;
+                    }
                 }
             }
         }
@@ -394,16 +395,18 @@ fn apply(text: &str, places: &[Editable], set: &[&Choice]) -> String {
     out
 }
 
-/// Up to two sentences before a place, as they stand.
-fn context(text: &str, at: usize) -> &str {
+/// Up to `most` sentences before a place, as they stand.
+fn context(text: &str, at: usize, most: usize) -> &str {
     let before: Vec<_> = visa_score::sentences(text)
         .into_iter()
         .filter(|r| r.end <= at)
         .collect();
-    let from = before.len().checked_sub(2).map_or_else(
-        || before.first().map_or(at, |r| r.start),
-        |i| before[i].start,
-    );
+    let from = before
+        .iter()
+        .rev()
+        .take(most)
+        .last()
+        .map_or(at, |r| r.start);
     text[from..at].trim()
 }
 

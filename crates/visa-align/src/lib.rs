@@ -12,6 +12,8 @@ pub mod endpoint;
 pub mod error;
 pub mod format;
 pub mod head;
+#[cfg(test)]
+mod journeys;
 pub mod models;
 pub mod rewrite;
 pub mod shield;

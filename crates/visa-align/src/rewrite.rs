@@ -11,7 +11,7 @@ mod tests;
 use std::collections::HashSet;
 
 pub use visa_score::Acceptance;
-use visa_score::{Consistency, Score, guards, score};
+use visa_score::{Consistency, Original, Score, score};
 use visa_values::{Profile, Shift, Target, metrics};
 
 use crate::backend::{Backend, Consistent, Proposal, Values};
@@ -254,9 +254,10 @@ impl Loop<'_> {
         tally: &mut Tally,
     ) -> Result<Vec<Judged>> {
         let original = aim.request.text.as_str();
+        let guarded = Original::new(original);
         let mut kept = Vec::new();
         for candidate in candidates {
-            let violations = guards(original, &candidate);
+            let violations = guarded.guards(&candidate);
             if violations.is_empty() {
                 kept.push(candidate);
             } else {
@@ -328,12 +329,18 @@ impl Loop<'_> {
             // Strictly greater: of equals the first stays, so that the order of proposals decides, not chance.
             if slot
                 .as_ref()
-                .is_none_or(|s| candidate.score.total > s.score.total)
+                .is_none_or(|s| self.merit(&candidate.score) > self.merit(&s.score))
             {
                 *slot = Some(candidate);
             }
         }
         (accepted, improved)
+    }
+
+    /// What ranks candidates: the total, and progress beside it, since the cosine inside the total does not see how far a
+    /// candidate went.
+    fn merit(&self, score: &Score) -> f32 {
+        score.total + self.options.weights.value * score.value.progress.clamp(-1.0, 1.0)
     }
 
     fn accepted(&self, aim: Aim<'_>, winner: Judged, round: usize, tally: &Tally) -> Outcome {

@@ -226,9 +226,12 @@ fn sentences_are_taken_apart() {
         &[("The last sentence may lack its end", "")],
     );
     check("He said \"we leave for home now.\"", &[]);
-    check("Read the page at https://example.org/now.", &[]);
     check(
-        "```\nlet the code stay as it is.\n```\nThis is plain prose again.",
+        "Read the page at https://example.org/now.",
+        &[("Read the page at https://example.org/now", "")],
+    );
+    check(
+        "```\nlet the code stay as it is.\n```\n\nThis is plain prose again.",
         &[("This is plain prose again", "")],
     );
 }
