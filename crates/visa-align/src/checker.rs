@@ -346,10 +346,8 @@ mod tests {
         check(1000, &[1..2, 0..3, 0..4]);
         check(40, &[1..2, 0..3]);
         // A single sentence is one premise, not three times the same.
-        assert_eq!(
-            premises(&side(&["A b."]), &side(&["A c."]).sentences[0], 100),
-            [0..1]
-        );
+        let single = premises(&side(&["A b."]), &side(&["A c."]).sentences[0], 100);
+        assert_eq!(single.len(), 1);
     }
 
     #[test]

@@ -401,12 +401,8 @@ fn context(text: &str, at: usize, most: usize) -> &str {
         .into_iter()
         .filter(|r| r.end <= at)
         .collect();
-    let from = before
-        .iter()
-        .rev()
-        .take(most)
-        .last()
-        .map_or(at, |r| r.start);
+    let first = before.len().saturating_sub(most);
+    let from = before.get(first).map_or(at, |r| r.start);
     text[from..at].trim()
 }
 

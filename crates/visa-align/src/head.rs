@@ -179,7 +179,7 @@ impl HeadConfig {
         }
         for o in &self.outputs {
             let finite = o.bias.iter().chain(&o.scale).all(|x| x.is_finite());
-            let classes_fit = (o.activation == Activation::Softmax) == !o.classes.is_empty();
+            let classes_fit = (o.activation == Activation::Softmax) != o.classes.is_empty();
             if o.is_empty()
                 || o.bias.len() != o.len()
                 || o.scale.len() != o.len()

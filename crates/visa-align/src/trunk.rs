@@ -9,7 +9,7 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
-use visa_nn::{Batch, Encoder, Tokenizer};
+use visa_nn::{Batch, Encoder, Encoding, Tokenizer};
 
 use crate::error::{AlignError, Result};
 use crate::head::{Head, HeadKind, Input, Specials};
@@ -174,16 +174,11 @@ impl HeadModel {
         }
     }
 
-    /// Byte ranges and tokens of one text.
-    pub(crate) fn tokens_with_offsets(
-        &self,
-        text: &str,
-    ) -> Result<(Vec<u32>, Vec<(usize, usize)>)> {
-        let encoding = self
-            .tokenizer
+    /// Tokens of one text with their byte ranges, without specials.
+    pub(crate) fn encode(&self, text: &str) -> Result<Encoding> {
+        self.tokenizer
             .encode_plain(text)
-            .map_err(AlignError::nn("tokenising"))?;
-        Ok((encoding.ids, encoding.offsets))
+            .map_err(AlignError::nn("tokenising"))
     }
 
     /// Calibrated probabilities of each output of the head, for each input, in order.

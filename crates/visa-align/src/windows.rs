@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use visa_nn::Encoding;
+
 use crate::error::Result;
 use crate::trunk::HeadModel;
 
@@ -45,7 +47,7 @@ pub(crate) fn windows(model: &HeadModel, text: &str, limit: usize) -> Result<Vec
 }
 
 fn cut(model: &HeadModel, sentence: &str, start: usize, limit: usize) -> Result<Vec<Window>> {
-    let (ids, offsets) = model.tokens_with_offsets(sentence)?;
+    let Encoding { ids, offsets, .. } = model.encode(sentence)?;
     Ok(ids
         .chunks(limit)
         .zip(offsets.chunks(limit))

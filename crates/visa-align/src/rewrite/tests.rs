@@ -44,11 +44,14 @@ fn profile(power: f32) -> Profile {
     Profile::new(values).unwrap()
 }
 
+/// Round, gap in power, best so far, seed.
+type Asked = (usize, f32, Option<String>, u64);
+
 /// Gives one list a round, and remembers what it was asked.
 #[derive(Default)]
 struct Script {
     rounds: Vec<Vec<&'static str>>,
-    asked: RefCell<Vec<(usize, f32, Option<String>, u64)>>,
+    asked: RefCell<Vec<Asked>>,
 }
 
 impl Backend for Script {
