@@ -85,14 +85,15 @@ pub fn instructions(seed: u64, count: usize) -> Vec<InstructionExample> {
             .choose_weighted(&mut rng, |(_, share)| *share)
             .expect("the shares are positive")
             .0;
-        let (text, shift) = compose(kind, &mut rng);
-        let text = noise::roughen(&text, &mut rng);
-        if seen.insert(text.to_lowercase()) {
-            found.push(InstructionExample {
-                text,
-                shift: shift.map(|s| s.clamp(-1.0, 1.0)),
-                kind,
-            });
+        // A small family repeats itself sooner; trying again keeps the shares as they are.
+        for _ in 0..12 {
+            let (text, shift) = compose(kind, &mut rng);
+            let text = noise::roughen(&text, &mut rng);
+            if seen.insert(text.to_lowercase()) {
+                let shift = shift.map(|s| s.clamp(-1.0, 1.0));
+                found.push(InstructionExample { text, shift, kind });
+                break;
+            }
         }
     }
     found
