@@ -123,7 +123,7 @@ pub fn add(a: &[f32], b: &[f32], y: &mut [f32]) {
 /// Sums of the columns of `x [rows, d]` into `out [d]`: the gradient of a bias.
 pub fn column_sums(x: &[f32], out: &mut [f32]) {
     let d = out.len();
-    assert!(d > 0 && x.len() % d == 0);
+    assert!(d > 0 && x.len().is_multiple_of(d));
     // Blocks of fixed size, summed in order: the same bytes for any threads.
     let rows = (x.len() / d).div_ceil(64).max(16);
     let parts: Vec<Vec<f32>> = x

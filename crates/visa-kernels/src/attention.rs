@@ -73,7 +73,7 @@ impl Sight<'_> {
 }
 
 fn check(shape: &Shape, q: &[f32], k: &[f32], v: &[f32], sight: &Sight<'_>) {
-    assert!(shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0);
+    assert!(shape.kv_heads > 0 && shape.heads.is_multiple_of(shape.kv_heads));
     assert!(q.len() == shape.q_len() && k.len() == shape.kv_len() && v.len() == k.len());
     assert!(sight.lens.is_none_or(|lens| lens.len() == shape.batch));
 }

@@ -25,7 +25,7 @@ pub fn forward(w: &[f32], d: usize, ids: &[u32], y: &mut [f32]) {
 /// Each task owns a range of the table and looks through all ids, so no two
 /// tasks write one row and the order of additions is that of the tokens.
 pub fn backward(dy: &[f32], d: usize, ids: &[u32], dw: &mut [f32]) {
-    assert!(d > 0 && dy.len() == ids.len() * d && dw.len() % d == 0);
+    assert!(d > 0 && dy.len() == ids.len() * d && dw.len().is_multiple_of(d));
     let rows = dw.len() / d;
     let share = rows.div_ceil(rayon::current_num_threads() * 2).max(1);
     dw.par_chunks_mut(share * d)

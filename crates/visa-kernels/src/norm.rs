@@ -26,7 +26,7 @@ fn gather(parts: &[f32], out: &mut [f32]) {
 /// `y = x · r · w` with `r = 1 / sqrt(mean(x²) + eps)`; `x, y [rows, d]`, `w [d]`.
 pub fn rms_forward(x: &[f32], w: &[f32], eps: f32, y: &mut [f32]) {
     let d = w.len();
-    assert!(d > 0 && x.len() == y.len() && x.len() % d == 0);
+    assert!(d > 0 && x.len() == y.len() && x.len().is_multiple_of(d));
     let block = block_rows(x.len() / d, d) * d;
     y.par_chunks_mut(block)
         .zip(x.par_chunks(block))
@@ -76,7 +76,7 @@ pub fn rms_backward(
     dw: Option<&mut [f32]>,
 ) {
     let d = w.len();
-    assert!(d > 0 && x.len() == dy.len() && x.len() == dx.len() && x.len() % d == 0);
+    assert!(d > 0 && x.len() == dy.len() && x.len() == dx.len() && x.len().is_multiple_of(d));
     let rows = x.len() / d;
     let block = block_rows(rows, d);
     let mut parts = vec![
@@ -151,7 +151,7 @@ pub fn layer_forward(
     y: &mut [f32],
 ) {
     let d = w.len();
-    assert!(d > 0 && b.len() == d && x.len() == y.len() && x.len() % d == 0);
+    assert!(d > 0 && b.len() == d && x.len() == y.len() && x.len().is_multiple_of(d));
     assert!(residual.is_none_or(|r| r.len() == x.len()));
     let block = block_rows(x.len() / d, d) * d;
     let parts = y.par_chunks_mut(block).zip(x.par_chunks(block));
@@ -262,7 +262,7 @@ pub fn layer_backward(
     dwb: Option<(&mut [f32], &mut [f32])>,
 ) {
     let d = w.len();
-    assert!(d > 0 && x.len() == dy.len() && x.len() == dx.len() && x.len() % d == 0);
+    assert!(d > 0 && x.len() == dy.len() && x.len() == dx.len() && x.len().is_multiple_of(d));
     assert!(residual.is_none_or(|r| r.len() == x.len()));
     let rows = x.len() / d;
     let block = block_rows(rows, d);
