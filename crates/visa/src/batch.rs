@@ -199,9 +199,10 @@ fn handle<T: Record, R: Serialize>(
         match on_error {
             OnError::Stop => return Err(Failure::Input(error)),
             OnError::Skip => {
-                eprintln!("visa: {error:#}; skipped");
+                let error = crate::exit::words(&error);
+                eprintln!("visa: {error}; skipped");
                 *failed += 1;
-                writer.error(&id, &format!("{error:#}"))?;
+                writer.error(&id, &error)?;
             }
         }
     }

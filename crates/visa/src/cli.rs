@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{completions, detect, doctor, lm, rewrite, score, train, translate};
+use crate::commands::{completions, detect, doctor, eval, lm, rewrite, score, train, translate};
 use crate::exit::Failure;
 use crate::settings::Settings;
 
@@ -20,7 +20,8 @@ use crate::settings::Settings;
 )]
 #[command(after_help = "\
 Exit codes: 0 done, 1 some input failed, 2 wrong usage, 3 a model could not be loaded, 130 interrupted.
-Every option can be set by a VISA_* variable or in a TOML file named by --config; `visa doctor` shows the origin.")]
+Every option has a variable (--on-error: VISA_ON_ERROR) and can stand in a TOML file named by --config; `visa doctor`
+shows what is set, and by whom.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -42,6 +43,8 @@ pub(crate) enum Command {
     /// Train the models from recipes
     #[command(subcommand)]
     Train(train::Command),
+    /// Measure the models on data sets and on our own suites
+    Eval(eval::Arguments),
     /// What hardware, models and settings were found, with advice
     Doctor(doctor::Arguments),
     /// Completions for a shell
@@ -57,6 +60,7 @@ impl Command {
             Command::Rewrite(a) => rewrite::run(a, settings),
             Command::Lm(c) => lm::run(c),
             Command::Train(c) => train::run(c, settings),
+            Command::Eval(a) => eval::run(a),
             Command::Doctor(a) => doctor::run(a, settings),
             Command::Completions(a) => completions::run(&a),
         }

@@ -57,8 +57,22 @@ impl Failure {
 }
 
 fn say(error: &anyhow::Error, code: u8) -> u8 {
-    eprintln!("visa: {error:#}");
+    eprintln!("visa: {}", words(error));
     code
+}
+
+/// The whole chain of an error in one line; a cause that its error has told already is not told again.
+pub(crate) fn words(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// Sorts errors of a step that loads models.
@@ -69,4 +83,23 @@ pub(crate) fn model(error: impl Into<anyhow::Error>) -> Failure {
 /// Sorts errors of settings.
 pub(crate) fn usage(message: impl std::fmt::Display) -> Failure {
     Failure::Usage(anyhow::anyhow!("{message}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context, anyhow};
+
+    use super::*;
+
+    #[test]
+    fn no_cause_is_told_twice() {
+        let check = |error: anyhow::Error, expected: &str| assert_eq!(words(&error), expected);
+        check(
+            anyhow!("a: no such file; fetch it").context("line 3"),
+            "line 3: a: no such file; fetch it",
+        );
+        let told: anyhow::Result<()> =
+            Err(anyhow!("no such file")).context("a: no such file; fetch it");
+        check(told.expect_err("an error"), "a: no such file; fetch it");
+    }
 }

@@ -28,6 +28,8 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), exit::Failure> {
+    // Before any thread starts. A wrong VISA_ISA is reported by the commands that compute, and shown by the doctor.
+    let _ = visa_kernels::startup::prepare();
     interrupt::install()?;
     let (cli, settings) = settings::parse(std::env::args_os().collect())?;
     cli.command.run(&settings)?;

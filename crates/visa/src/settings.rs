@@ -57,7 +57,7 @@ impl Settings {
 /// # Errors
 /// Wrong usage, help and version requests, and a settings file that cannot be used.
 pub(crate) fn parse(arguments: Vec<OsString>) -> Result<(Cli, Settings), Failure> {
-    let mut command = Cli::command();
+    let mut command = quiet_help(Cli::command());
     let file = settings_file(&arguments);
     let mut from_file = BTreeSet::new();
     if let Some(path) = &file {
@@ -76,6 +76,13 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<(Cli, Settings), Failure
     let entries = entries(&command, &matches, &from_file);
     let cli = Cli::from_arg_matches(&matches).map_err(Failure::Arguments)?;
     Ok((cli, Settings { file, entries }))
+}
+
+/// Variables are named after the flags, which is said once and not at every option.
+fn quiet_help(command: Command) -> Command {
+    command
+        .mut_args(|a| a.hide_env(true))
+        .mut_subcommands(quiet_help)
 }
 
 /// `--config FILE` must be known before the other arguments can be parsed.

@@ -1,7 +1,5 @@
 //! `visa detect`: which values a text speaks, how strongly, and where.
 
-use std::fmt::Write;
-
 use clap::Args;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
@@ -14,6 +12,7 @@ use crate::batch::{self, Item, Job, Record, together};
 use crate::exit::{Failure, model};
 use crate::view::bars::{Column, table};
 use crate::view::spans::{Mark, marked};
+use crate::view::wrap::paragraph;
 use crate::view::{DIM, Style, progress::Counter};
 
 /// Records a chunk: enough to fill batches of similar lengths, few enough to answer soon.
@@ -190,14 +189,18 @@ fn view(style: &Style, text: &str, output: &Output) -> String {
         .filter(|(p, _)| *p >= 0.5)
         .collect();
     present.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let mut line = String::from("\n  categories  ");
-    for (n, (p, name)) in present.iter().enumerate() {
-        let _ = write!(line, "{}{name} {p:.2}", if n > 0 { ", " } else { "" });
+    let list: Vec<String> = present
+        .iter()
+        .map(|(p, name)| format!("{name} {p:.2}"))
+        .collect();
+    let list = if list.is_empty() {
+        "none above the decision boundary of 0.50".into()
+    } else {
+        list.join(", ")
+    };
+    for line in paragraph(&format!("categories: {list}"), 2, style.width).lines() {
+        out.push_str(&format!("\n{}", style.paint(DIM, line)));
     }
-    if present.is_empty() {
-        line.push_str("none above the decision boundary of 0.50");
-    }
-    out.push_str(&style.paint(DIM, &line));
     out.push('\n');
     out
 }

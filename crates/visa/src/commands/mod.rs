@@ -3,6 +3,7 @@
 pub(crate) mod completions;
 pub(crate) mod detect;
 pub(crate) mod doctor;
+pub(crate) mod eval;
 mod goal;
 pub(crate) mod lm;
 pub(crate) mod rewrite;

@@ -18,7 +18,7 @@ use crate::args::{Common, Format, IoArgs, ModelArgs};
 use crate::batch::{self, Item, Job, Record};
 use crate::exit::{Failure, model, usage};
 use crate::settings::{Origin, Settings};
-use crate::view::wrap::{Piece, wrap};
+use crate::view::wrap::paragraph;
 use crate::view::{ADDED, HEADING, NEGATIVE, Style, diff, progress, words};
 
 #[derive(Args, Debug)]
@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     )]
     target: Option<String>,
     /// How far each value should move: --shift tradition=+0.8 power=-0.5 "The text"
-    #[arg(long, value_name = "VALUE=±X", num_args = 1.., env = "VISA_SHIFT", value_delimiter = ' ', help_heading = "Where to")]
+    #[arg(long, value_name = "VALUE=±X", num_args = 1.., env = "VISA_SHIFT", help_heading = "Where to")]
     shift: Vec<String>,
     /// What the text answers, if anything
     #[arg(long, value_name = "TEXT", env = "VISA_QUERY")]
@@ -213,7 +213,7 @@ pub(crate) fn run(arguments: Arguments, settings: &Settings) -> Result<(), Failu
             single: text.map(Input::plain),
             // Each is a long job, and its result is wanted when it is done.
             chunk: 1,
-            progress: &|done| spinner.say(format!("{done} done")),
+            progress: &|_| (),
         },
         |items: &[Item<Input>]| {
             let mut results = Vec::with_capacity(items.len());
@@ -227,6 +227,7 @@ pub(crate) fn run(arguments: Arguments, settings: &Settings) -> Result<(), Failu
                 };
                 let tools = tools.get()?;
                 results.push(tools.rewrite(&request, &options, &|words| spinner.say(words)));
+                spinner.clear();
             }
             Ok(results)
         },
@@ -442,7 +443,7 @@ impl Tools {
                     best: Some(best), ..
                 } => {
                     say(format!(
-                        "best so far: {}",
+                        "values {}",
                         words::progress(best.score.value.progress)
                     ));
                 }
@@ -461,7 +462,7 @@ fn view(style: &Style, outcome: &Outcome) -> String {
     let mut out = if outcome.outcome == OutcomeKind::Rewritten {
         diff::side_by_side(style, &outcome.original, &outcome.rewritten)
     } else {
-        paragraph(style, &outcome.original)
+        paragraph(&outcome.original, 2, style.width)
     };
     out.push('\n');
     out.push_str(&profiles(
@@ -475,21 +476,7 @@ fn view(style: &Style, outcome: &Outcome) -> String {
         out.push_str(&words::score(style, &outcome.score));
     }
     let title = style.paint(paint, &format!("{sign} {title}"));
-    let reason = paragraph(style, &outcome.reason);
+    let reason = paragraph(&outcome.reason, 2, style.width);
     out.push_str(&format!("  {title}\n{reason}"));
     out
-}
-
-fn paragraph(style: &Style, text: &str) -> String {
-    let pieces = [Piece {
-        text: text.to_string(),
-        mark: 0u8,
-    }];
-    wrap(&pieces, style.width - 2)
-        .iter()
-        .map(|line| {
-            let text: String = line.iter().map(|p| p.text.as_str()).collect();
-            format!("{}\n", format!("  {text}").trim_end())
-        })
-        .collect()
 }

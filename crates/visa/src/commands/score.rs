@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE|JSON", env = "VISA_TARGET")]
     target: Option<String>,
     /// The shift wanted, for records that name none
-    #[arg(long, value_name = "VALUE=±X", num_args = 1.., env = "VISA_SHIFT", value_delimiter = ',')]
+    #[arg(long, value_name = "VALUE=±X", num_args = 1.., env = "VISA_SHIFT")]
     shift: Vec<String>,
     #[command(flatten)]
     model: ModelArgs,

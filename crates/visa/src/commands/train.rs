@@ -1,14 +1,16 @@
-//! `visa train detector|translator|nli|lm|sft`: run a recipe, resumably.
+//! `visa train detector|translator|nli|tokenizer|lm|sft`: run a recipe, resumably.
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use visa_align::{Detector, Part, Trunk};
 use visa_train::encoder::{Fitted, Recipe, detector, nli, translator};
+use visa_train::pairs::Labeller;
 use visa_train::runlog::read_recipe;
-use visa_train::{Metrics, RunContext, lm, tokenizer};
+use visa_train::{Metrics, RunContext, lm, sft, tokenizer};
 
-use crate::args::Common;
-use crate::exit::{Failure, usage};
+use crate::args::{Common, ModelArgs};
+use crate::exit::{Failure, model, usage};
 use crate::settings::{Origin, Settings};
 use crate::{interrupt, output};
 
@@ -24,6 +26,8 @@ pub(crate) enum Command {
     Tokenizer(Arguments),
     /// The decoder from scratch on plain text
     Lm(Arguments),
+    /// The rewriter: the decoder on examples that put value-bearing clauses back
+    Sft(SftArguments),
 }
 
 #[derive(Args, Debug)]
@@ -42,12 +46,32 @@ pub(crate) struct Arguments {
     common: Common,
 }
 
+#[derive(Args, Debug)]
+pub(crate) struct SftArguments {
+    /// Leave mined examples without a shift instead of asking the detector for it
+    #[arg(long, env = "VISA_UNLABELLED", value_parser = clap::builder::BoolishValueParser::new())]
+    unlabelled: bool,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    shared: Arguments,
+}
+
+impl Command {
+    fn arguments(&self) -> &Arguments {
+        match self {
+            Command::Detector(a)
+            | Command::Translator(a)
+            | Command::Nli(a)
+            | Command::Tokenizer(a)
+            | Command::Lm(a) => a,
+            Command::Sft(a) => &a.shared,
+        }
+    }
+}
+
 pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> {
-    let (Command::Detector(a)
-    | Command::Translator(a)
-    | Command::Nli(a)
-    | Command::Tokenizer(a)
-    | Command::Lm(a)) = &command;
+    let a = command.arguments();
     a.common.apply()?;
     if settings.origin("seed") == Some(Origin::Flag) {
         return Err(usage(
@@ -78,20 +102,41 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
         Command::Nli(_) => encoder(path, |r| nli::train(r, &context)),
         Command::Tokenizer(_) => read_recipe(path)
             .and_then(|r| tokenizer::train(&r, &context))
-            .map(|_| Metrics::new()),
+            .map(|_| Metrics::new())
+            .map_err(failure),
         Command::Lm(_) => read_recipe(path)
             .and_then(|r| lm::train(&r, &context))
-            .map(|s| s.evaluation),
+            .map(|s| s.evaluation)
+            .map_err(failure),
+        Command::Sft(a) => rewriter(a, &context),
     };
-    let report = report.map_err(failure)?;
+    let report = report?;
     finish(&context, report)
 }
 
 fn encoder(
     path: &Path,
     train: impl FnOnce(&Recipe) -> visa_train::Result<(Fitted, Metrics)>,
-) -> visa_train::Result<Metrics> {
-    train(&Recipe::load(path)?).map(|(_, report)| report)
+) -> Result<Metrics, Failure> {
+    let recipe = Recipe::load(path).map_err(failure)?;
+    train(&recipe).map(|(_, report)| report).map_err(failure)
+}
+
+fn rewriter(a: &SftArguments, context: &RunContext<'_>) -> Result<Metrics, Failure> {
+    let recipe = read_recipe(&a.shared.recipe).map_err(failure)?;
+    let train = |labeller: Option<&Labeller<'_>>| {
+        sft::train(&recipe, labeller, context)
+            .map(|s| s.evaluation)
+            .map_err(failure)
+    };
+    if a.unlabelled {
+        return train(None);
+    }
+    let models = a.model.find()?;
+    let trunk = Trunk::find(&models).map_err(model)?;
+    let detector = Detector::find(&models, &trunk).map_err(model)?;
+    let folder = models.dir(Part::Detector).map_err(model)?;
+    train(Some(&sft::detector_labeller(&detector, &folder)))
 }
 
 /// The result on standard output: where the model is, and what it was measured at.

@@ -34,8 +34,16 @@ impl Counter {
         self.bar.set_position(done);
     }
 
+    /// Leaves the line, for results that go to the same terminal; the next word brings it back.
+    pub(crate) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
     /// Says what is going on now; the clock runs by itself.
     pub(crate) fn say(&self, words: String) {
+        if self.bar.is_finished() {
+            self.bar.reset();
+        }
         self.bar.enable_steady_tick(Duration::from_millis(120));
         self.bar.set_message(words);
     }

@@ -2,76 +2,73 @@
 
 use visa_score::Score;
 
-use super::{ADDED, HEADING, REMOVED, Style};
+use super::{DIM, HEADING, REMOVED, Style};
 
-/// A score in four lines.
+/// A score in a line each for meaning, values, guards and total.
 pub(crate) fn score(style: &Style, score: &Score) -> String {
     let c = &score.consistency;
     let v = &score.value;
-    let row = |name: &str, words: &str, numbers: &str| format!("  {name:<8} {words}  {numbers}\n");
-    let dot = style.sign("·", "-");
+    let row = |name: &str, words: String| {
+        format!("  {}  {words}\n", style.paint(DIM, &format!("{name:<8}")))
+    };
     let mut out = row(
         "meaning",
-        &format!(
-            "{}: {}",
+        format!(
+            "{}{} ({:.2}: forward {:.2}, backward {:.2})",
             meaning(c.mean()),
-            directions(c.forward, c.backward)
-        ),
-        &format!(
-            "({:.2} {dot} forward {:.2}, backward {:.2})",
+            directions(c.forward, c.backward),
             c.mean(),
             c.forward,
             c.backward
         ),
     );
+    let numbers = format!("distance {:.2}, direction {:+.2}", v.l2, v.movement);
     out.push_str(&row(
         "values",
-        &progress(v.progress),
-        &format!(
-            "(distance {:.2}, cosine {:+.2}, movement {:+.2})",
-            v.l2, v.cosine, v.movement
-        ),
+        format!("{} ({numbers})", progress(v.progress)),
     ));
     if score.guards.is_empty() {
         out.push_str(&row(
             "guards",
-            "numbers, dates, names, negations, quotations, URLs and code intact",
-            "",
+            "numbers, dates, names, negations, quotations, URLs, code intact".into(),
         ));
     }
     for violation in &score.guards {
+        let sign = style.paint(REMOVED, style.sign("✗", "x"));
         out.push_str(&row(
             "guards",
-            &style.paint(REMOVED, style.sign("✗", "x")),
-            &super::printable(&violation.detail),
+            format!("{sign} {}", super::printable(&violation.detail)),
         ));
     }
-    let total = format!("{:.2}", score.total);
+    let paint = if score.guards.is_empty() {
+        HEADING
+    } else {
+        REMOVED
+    };
     out.push_str(&row(
         "total",
-        &style.paint(if score.total > 0.5 { ADDED } else { HEADING }, &total),
-        "",
+        style.paint(paint, &format!("{:.2} of 1", score.total)),
     ));
-    out.lines().map(|l| format!("{}\n", l.trim_end())).collect()
+    out
 }
 
 /// How well the meaning is kept, by the mean consistency.
 pub(crate) fn meaning(mean: f32) -> &'static str {
     match mean {
-        m if m >= 0.85 => "meaning kept",
-        m if m >= 0.6 => "meaning mostly kept",
-        m if m > 0.3 => "meaning loosely kept",
-        _ => "meaning not kept",
+        m if m >= 0.85 => "kept",
+        m if m >= 0.6 => "mostly kept",
+        m if m > 0.3 => "loosely kept",
+        _ => "not kept",
     }
 }
 
 /// What the two directions of consistency say: forward falls with inventions, backward with omissions.
 pub(crate) fn directions(forward: f32, backward: f32) -> &'static str {
     match (forward >= 0.6, backward >= 0.6) {
-        (true, true) => "nothing invented, nothing dropped",
-        (false, true) => "something is new",
-        (true, false) => "something is missing",
-        (false, false) => "something is new and something is missing",
+        (true, true) => "",
+        (false, true) => ", something is new",
+        (true, false) => ", something is missing",
+        (false, false) => ", something is new and something is missing",
     }
 }
 
@@ -79,10 +76,10 @@ pub(crate) fn directions(forward: f32, backward: f32) -> &'static str {
 pub(crate) fn progress(progress: f32) -> String {
     let percent = (progress * 100.0).round();
     match percent {
-        p if p >= 95.0 => "values at the target".to_string(),
-        p if p >= 1.0 => format!("values {p:.0} % of the way to the target"),
-        p if p > -1.0 => "values not moved".to_string(),
-        p => format!("values {:.0} % further from the target", -p),
+        p if p >= 95.0 => "at the target".to_string(),
+        p if p >= 1.0 => format!("{p:.0} % of the way to the target"),
+        p if p > -1.0 => "not moved".to_string(),
+        p => format!("{:.0} % further from the target", -p),
     }
 }
 
@@ -93,12 +90,12 @@ mod tests {
     #[test]
     fn every_number_has_its_word() {
         let check = |p, expected: &str| assert_eq!(progress(p), expected);
-        check(1.0, "values at the target");
-        check(0.62, "values 62 % of the way to the target");
-        check(0.0, "values not moved");
-        check(-0.25, "values 25 % further from the target");
-        assert_eq!(meaning(0.9), "meaning kept");
-        assert_eq!(meaning(0.3), "meaning not kept");
-        assert_eq!(directions(0.9, 0.1), "something is missing");
+        check(1.0, "at the target");
+        check(0.62, "62 % of the way to the target");
+        check(0.0, "not moved");
+        check(-0.25, "25 % further from the target");
+        assert_eq!(meaning(0.9), "kept");
+        assert_eq!(meaning(0.3), "not kept");
+        assert_eq!(directions(0.9, 0.1), ", something is missing");
     }
 }

@@ -45,6 +45,22 @@ pub(crate) fn wrap<M: Copy + PartialEq + Default>(
     lines.into_iter().map(join).collect()
 }
 
+/// Plain text in lines of at most `columns`, each `indent` columns in.
+pub(crate) fn paragraph(text: &str, indent: usize, columns: usize) -> String {
+    let pieces = [Piece {
+        text: text.to_string(),
+        mark: 0u8,
+    }];
+    wrap(&pieces, columns.saturating_sub(indent))
+        .iter()
+        .map(|line| {
+            let text: String = line.iter().map(|p| p.text.as_str()).collect();
+            let line = format!("{:indent$}{text}", "");
+            format!("{}\n", line.trim_end())
+        })
+        .collect()
+}
+
 fn put_word<M: Copy + PartialEq + Default>(
     lines: &mut Vec<Vec<(char, M)>>,
     word: &mut Vec<(char, M)>,
