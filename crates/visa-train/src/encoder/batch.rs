@@ -26,12 +26,18 @@ pub struct Target {
 impl Target {
     /// Says nothing about `labels` labels.
     pub fn unknown(labels: usize) -> Self {
-        Self { value: vec![0.0; labels], weight: vec![0.0; labels] }
+        Self {
+            value: vec![0.0; labels],
+            weight: vec![0.0; labels],
+        }
     }
 
     /// Counts every label alike.
     pub fn known(value: Vec<f32>) -> Self {
-        Self { weight: vec![1.0; value.len()], value }
+        Self {
+            weight: vec![1.0; value.len()],
+            value,
+        }
     }
 
     fn counts(&self) -> bool {
@@ -57,13 +63,17 @@ pub type Chosen = Vec<(usize, bool)>;
 
 /// The batches of an epoch.
 pub fn epoch(examples: &[Example], batch: usize, seed: u64, epoch: usize) -> Vec<Chosen> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ (epoch as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let mut rng =
+        ChaCha8Rng::seed_from_u64(seed ^ (epoch as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let mut drawn: Chosen = Vec::new();
     for (i, example) in examples.iter().enumerate() {
         // Both numbers are drawn always, so that one example's settings do not move the others' luck.
         let (drawing, showing) = (rng.random::<f64>(), rng.random::<f64>());
         if drawing < example.rate {
-            let other = example.other.as_ref().is_some_and(|(_, chance)| showing < *chance);
+            let other = example
+                .other
+                .as_ref()
+                .is_some_and(|(_, chance)| showing < *chance);
             drawn.push((i, other));
         }
     }
@@ -106,7 +116,10 @@ pub fn tensors(
     pad: u32,
     device: &Device,
 ) -> Result<(Batch, Vec<BatchTarget>)> {
-    let shown: Vec<&Encoding> = chosen.iter().map(|&(i, other)| tokens(&examples[i], other)).collect();
+    let shown: Vec<&Encoding> = chosen
+        .iter()
+        .map(|&(i, other)| tokens(&examples[i], other))
+        .collect();
     let batch = Batch::new(&shown, pad, device)?;
     let mut targets = Vec::with_capacity(config.outputs.len());
     for (o, output) in config.outputs.iter().enumerate() {
@@ -128,7 +141,11 @@ mod tests {
     use super::*;
 
     fn examples(n: usize) -> Vec<Example> {
-        let tokens = |len: usize| Encoding { ids: vec![7; len], type_ids: vec![0; len], ..Encoding::default() };
+        let tokens = |len: usize| Encoding {
+            ids: vec![7; len],
+            type_ids: vec![0; len],
+            ..Encoding::default()
+        };
         (0..n)
             .map(|i| Example {
                 tokens: tokens(3 + i % 40),
@@ -153,7 +170,11 @@ mod tests {
         let all: Vec<(usize, bool)> = epoch(&examples, 32, 0, 0).concat();
         let mut seen = std::collections::HashSet::new();
         assert!(all.iter().all(|(i, _)| seen.insert(*i)));
-        assert!((all.len() as f64 / 3000.0 - 1.0).abs() < 0.05, "{}", all.len());
+        assert!(
+            (all.len() as f64 / 3000.0 - 1.0).abs() < 0.05,
+            "{}",
+            all.len()
+        );
         let other = all.iter().filter(|(_, o)| *o).count() as f64 / all.len() as f64;
         assert!((other - 0.25).abs() < 0.04, "{other}");
     }
@@ -163,7 +184,10 @@ mod tests {
         let examples = examples(4000);
         let (mut real, mut padded) = (0, 0);
         for batch in epoch(&examples, 32, 0, 0) {
-            let lens: Vec<usize> = batch.iter().map(|&(i, o)| tokens(&examples[i], o).len()).collect();
+            let lens: Vec<usize> = batch
+                .iter()
+                .map(|&(i, o)| tokens(&examples[i], o).len())
+                .collect();
             real += lens.iter().sum::<usize>();
             padded += lens.iter().max().unwrap() * lens.len();
         }

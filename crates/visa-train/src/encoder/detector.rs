@@ -13,44 +13,142 @@ use visa_values::{Category, NAMES};
 
 use super::fit::Verdict;
 use super::signed::{self, CLASSES, Signed, TRAITS};
+use super::soup::soup;
 use super::sources::{self, Labelled};
-use super::{Example, Fitted, Model, Recipe, Target, calibrate, fit, measure};
-use crate::{Metrics, Result, RunContext};
+use super::{Example, Fitted, Model, Recipe, Target, Trained, calibrate, fit, measure};
+use crate::{Error, Metrics, Result, RunContext};
 
 /// Files of running text that fill the made examples.
 const FILLER: &str = "text/wikipedia.txt.zst";
 
-/// Trains, keeps the best model in `context.out/model`, and measures it on the test sources.
+/// Trains one model a fold, averages them into `context.out/model`, and measures that on the test sources.
 ///
 /// # Errors
 /// Missing or malformed data, and whatever stops training.
 pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)> {
     context.save_recipe(recipe)?;
-    let model = Model::new(recipe, HeadKind::Detector, outputs())?;
-    if recipe.detector.describe {
-        describe(&model, &sources::descriptions(context)?)?;
+    let folds = recipe.detector.folds;
+    let mut parts = Vec::with_capacity(folds);
+    let mut outside = Outside::default();
+    let mut score = 0.0;
+    for fold in 0..folds {
+        let fitted = train_fold(recipe, context, fold, &mut outside)?;
+        score += fitted.score / folds as f64;
+        parts.push(fitted.model);
     }
-    let data = Data::load(recipe, context)?;
-    let examples = data.examples(&model, recipe)?;
+    // The thresholds come from every fold's held-out arguments, each read by the model that did not see them.
+    let thresholds = calibrate::thresholds(&outside.logits, &outside.gold);
+    let model = context.out.join("model");
+    let mut config = Trained::load(&parts[0], &recipe.encoder)?.config().clone();
+    config.outputs[0].bias = thresholds.iter().map(|t| -t).collect();
+    soup(&parts, &config, &model)?;
+    let decided = calibrate::decide(&outside.logits, &thresholds);
+    let mut report = vec![(
+        "outside/task_f1".to_owned(),
+        measure::multilabel(&decided, &outside.gold).task_f1,
+    )];
+    report.extend(evaluate(&model, recipe, context)?);
+    Ok((Fitted { model, score }, report))
+}
+
+/// Logits and gold labels of held-out arguments, with and without context.
+#[derive(Default)]
+struct Outside {
+    logits: Vec<Vec<f32>>,
+    gold: Vec<Vec<bool>>,
+}
+
+fn train_fold(
+    recipe: &Recipe,
+    context: &RunContext,
+    fold: usize,
+    outside: &mut Outside,
+) -> Result<Fitted> {
+    // One start for all folds, so that their weights can be averaged; another order of the data for each.
+    let model = Model::new(recipe, HeadKind::Detector, outputs())?;
+    let recipe = &Recipe {
+        seed: recipe.seed + fold as u64,
+        ..recipe.clone()
+    };
+    let context = &RunContext {
+        data: context.data.clone(),
+        out: context.out.join(format!("fold-{fold}")),
+        stop: context.stop,
+        progress: context.progress,
+    };
+    let data = Data::load(recipe, context, fold)?;
+    let held = encode(&model, &data.held, true)?;
+    let held_alone = encode(&model, &data.held, false)?;
+    let fitted = match finished(context)? {
+        Some(fitted) => fitted,
+        None => run_fold(recipe, context, fold, &model, &data, [&held, &held_alone])?,
+    };
+    let best = Trained::load(&fitted.model, &recipe.encoder)?;
+    for tokens in [&held, &held_alone] {
+        outside.logits.extend(best.logits(tokens)?.swap_remove(0));
+        outside.gold.extend(labels(&data.held));
+    }
+    Ok(fitted)
+}
+
+/// What a finished fold left behind, so that an interrupted run does not train it again.
+const FITTED: &str = "fitted.json";
+
+fn finished(context: &RunContext) -> Result<Option<Fitted>> {
+    let path = context.out.join(FITTED);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+    let score = serde_json::from_str::<serde_json::Value>(&text)
+        .ok()
+        .and_then(|json| json["score"].as_f64());
+    let score = score.ok_or_else(|| {
+        Error::checkpoint(
+            &path,
+            "no score in it; remove the file to train the fold again",
+        )
+    })?;
+    Ok(Some(Fitted {
+        model: context.out.join("model"),
+        score,
+    }))
+}
+
+fn run_fold(
+    recipe: &Recipe,
+    context: &RunContext,
+    fold: usize,
+    model: &Model,
+    data: &Data,
+    held: [&Vec<Encoding>; 2],
+) -> Result<Fitted> {
+    if recipe.detector.describe {
+        describe(model, &sources::descriptions(context)?)?;
+    }
+    let examples = data.examples(model, recipe)?;
     context.say(&format!(
-        "{} arguments, {} held out; {} signed texts",
+        "fold {fold}: {} arguments, {} held out; {} signed texts",
         data.training.len(),
         data.held.len(),
         data.signed.len()
     ));
-    let held = encode(&model, &data.held, true)?;
-    let held_alone = encode(&model, &data.held, false)?;
-    let held_signed: Vec<Encoding> = model.encode(&alone(data.held_signed.iter().map(|s| s.text.as_str())))?;
-    let judge = |model: &Model| judge(model, recipe, &data, [&held, &held_alone], &held_signed);
+    let held_signed: Vec<Encoding> =
+        model.encode(&alone(data.held_signed.iter().map(|s| s.text.as_str())))?;
+    let judge = |model: &Model| judge(model, recipe, data, held, &held_signed);
     let weights = [1.0, f64::from(recipe.detector.sign_weight)];
-    let fitted = fit(&model, recipe, context, &examples, &weights, &judge)?;
-    let report = evaluate(&fitted.model, recipe, context)?;
-    Ok((fitted, report))
+    let fitted = fit(model, recipe, context, &examples, &weights, &judge)?;
+    let json = serde_json::json!({ "score": fitted.score }).to_string();
+    crate::checkpoint::write_atomically(&context.out.join(FITTED), json.as_bytes())?;
+    Ok(fitted)
 }
 
 fn outputs() -> Vec<Output> {
     let categories: Vec<&str> = Category::ALL.iter().map(|c| c.name()).collect();
-    vec![Output::new("presence", &categories, &[]), Output::new("sign", &NAMES, &CLASSES)]
+    vec![
+        Output::new("presence", &categories, &[]),
+        Output::new("sign", &NAMES, &CLASSES),
+    ]
 }
 
 struct Data {
@@ -62,22 +160,33 @@ struct Data {
 }
 
 impl Data {
-    fn load(recipe: &Recipe, context: &RunContext) -> Result<Self> {
+    fn load(recipe: &Recipe, context: &RunContext, fold: usize) -> Result<Self> {
         let task = &recipe.detector;
         let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed);
         let all = sources::arguments(context, "training")?;
-        let mut conclusions: Vec<String> = all.iter().map(|a| a.argument.conclusion.clone()).collect();
+        let mut conclusions: Vec<String> =
+            all.iter().map(|a| a.argument.conclusion.clone()).collect();
         conclusions.sort();
         conclusions.dedup();
-        conclusions.shuffle(&mut rng);
+        // The folds cut one common order, so they never hold out the same conclusion.
+        conclusions.shuffle(&mut ChaCha8Rng::seed_from_u64(0x0F01D));
         let held_count = ((conclusions.len() as f64 * task.hold_out).ceil() as usize).max(1);
-        let held_conclusions: std::collections::HashSet<&String> = conclusions.iter().take(held_count).collect();
-        let (held, training): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|a| held_conclusions.contains(&a.argument.conclusion));
+        let held_conclusions: std::collections::HashSet<&String> = conclusions
+            .iter()
+            .skip(fold * held_count)
+            .take(held_count)
+            .collect();
+        let (held, training): (Vec<_>, Vec<_>) = all
+            .into_iter()
+            .partition(|a| held_conclusions.contains(&a.argument.conclusion));
         let mut signed = Vec::new();
         let statements = sources::statements(context, TRAITS.train.keys().map(String::as_str))?;
         for (name, list) in &statements {
-            signed.extend(signed::personas(&TRAITS.train[name], list, task.persona_rate));
+            signed.extend(signed::personas(
+                &TRAITS.train[name],
+                list,
+                task.persona_rate,
+            ));
         }
         let (items, definitions) = sources::inventories(context)?;
         signed.extend(signed::inventory(&items, &definitions));
@@ -89,7 +198,13 @@ impl Data {
         }));
         signed.extend(signed::plain());
         // Three epochs' worth, so that an epoch seldom sees the sentence of the one before.
-        signed.extend(signed::made(recipe.seed, 3 * task.phrases, &filler[..1000.min(filler.len())], 1.0 / 3.0));
+        signed.extend(signed::made(
+            recipe.seed,
+            3 * task.phrases,
+            &filler[..1000.min(filler.len())],
+            1.0 / 3.0,
+        ));
+        signed.extend(signed::clauses(recipe.seed, 3 * task.clauses, 1.0 / 3.0));
         let mut held_signed = Vec::new();
         signed.retain(|s| {
             let hold = rng.random_bool(1.0 / 12.0);
@@ -99,7 +214,12 @@ impl Data {
             !hold
         });
         held_signed.truncate(2000);
-        Ok(Self { training, held, signed, held_signed })
+        Ok(Self {
+            training,
+            held,
+            signed,
+            held_signed,
+        })
     }
 
     fn examples(&self, model: &Model, recipe: &Recipe) -> Result<Vec<Example>> {
@@ -114,14 +234,22 @@ impl Data {
             examples.push(Example {
                 tokens,
                 other: Some((other, task.drop_context)),
-                targets: vec![Target::known(presence), argument_sign(&argument.labels, task.argument_sign)],
+                targets: vec![
+                    Target::known(presence),
+                    argument_sign(&argument.labels, task.argument_sign),
+                ],
                 rate: 1.0,
             });
         }
         let texts = alone(self.signed.iter().map(|s| s.text.as_str()));
         for (signed, tokens) in self.signed.iter().zip(model.encode(&texts)?) {
             let targets = vec![Target::unknown(20), signed.target.clone()];
-            examples.push(Example { tokens, other: None, targets, rate: signed.rate });
+            examples.push(Example {
+                tokens,
+                other: None,
+                targets,
+                rate: signed.rate,
+            });
         }
         Ok(examples)
     }
@@ -129,7 +257,10 @@ impl Data {
 
 /// A value whose category an argument resorts to is embraced; one without is silent, with half the weight.
 fn argument_sign(labels: &[bool], weight: f32) -> Target {
-    let mut target = Target { value: vec![1.0; 10], weight: vec![0.5 * weight; 10] };
+    let mut target = Target {
+        value: vec![1.0; 10],
+        weight: vec![0.5 * weight; 10],
+    };
     for (category, &present) in Category::ALL.iter().zip(labels) {
         if present {
             for (value, share) in category.values() {
@@ -148,7 +279,12 @@ fn alone<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<(&'t str, Option<&'t s
 
 fn encode(model: &Model, arguments: &[Labelled], context: bool) -> Result<Vec<Encoding>> {
     let texts: Vec<(String, Option<String>)> = (arguments.iter())
-        .map(|a| (a.argument.premise.clone(), context.then(|| a.argument.context())))
+        .map(|a| {
+            (
+                a.argument.premise.clone(),
+                context.then(|| a.argument.context()),
+            )
+        })
         .collect();
     model.encode(&texts)
 }
@@ -156,7 +292,9 @@ fn encode(model: &Model, arguments: &[Labelled], context: bool) -> Result<Vec<En
 /// Starts the presence head at the categories' descriptions: each row is its description's mean state, centred over
 /// the categories and scaled to the length of the random row that it replaces.
 fn describe(model: &Model, descriptions: &[String]) -> Result<()> {
-    let Some(weight) = model.head_var("presence.out.weight") else { return Ok(()) };
+    let Some(weight) = model.head_var("presence.out.weight") else {
+        return Ok(());
+    };
     let (rows, width) = weight.dims2()?;
     if width != model.encoder.config().hidden_size || rows != descriptions.len() {
         return Ok(());
@@ -190,7 +328,8 @@ fn judge(
     let both: Vec<Vec<f32>> = paired[0].iter().chain(&single[0]).cloned().collect();
     let both_gold: Vec<Vec<bool>> = gold.iter().chain(&gold).cloned().collect();
     let thresholds = calibrate::thresholds(&both, &both_gold);
-    let on = |logits: &[Vec<f32>]| measure::multilabel(&calibrate::decide(logits, &thresholds), &gold);
+    let on =
+        |logits: &[Vec<f32>]| measure::multilabel(&calibrate::decide(logits, &thresholds), &gold);
     let (with, without) = (on(&paired[0]), on(&single[0]));
     let sign = model.predict(&held_signed.iter().collect::<Vec<_>>())?;
     let right = sign_right(&data.held_signed, &sign[1]);
@@ -204,16 +343,22 @@ fn judge(
         ("held_sign".to_owned(), right),
     ];
     let score = 0.75 * with.task_f1 + 0.25 * without.task_f1 + 0.1 * right;
-    Ok(Verdict { score, metrics, config })
+    Ok(Verdict {
+        score,
+        metrics,
+        config,
+    })
 }
 
 /// Share of signed (text, value) pairs whose sign the raw logits have right.
 fn sign_right(signed: &[Signed], logits: &[Vec<f32>]) -> f64 {
     let pairs = signed.iter().zip(logits).flat_map(|(s, z)| {
-        (0..10).filter(|&v| s.target.weight[v] >= 0.2 && s.target.value[v] != 1.0).map(move |v| {
-            let up = z[3 * v + 2] > z[3 * v];
-            up == (s.target.value[v] == 2.0)
-        })
+        (0..10)
+            .filter(|&v| s.target.weight[v] >= 0.2 && s.target.value[v] != 1.0)
+            .map(move |v| {
+                let up = z[3 * v + 2] > z[3 * v];
+                up == (s.target.value[v] == 2.0)
+            })
     });
     measure::share(pairs).0
 }
@@ -224,23 +369,34 @@ fn sign_right(signed: &[Signed], logits: &[Vec<f32>]) -> f64 {
 /// # Errors
 /// Missing or malformed data, a model that cannot be loaded.
 pub fn evaluate(dir: &std::path::Path, recipe: &Recipe, context: &RunContext) -> Result<Metrics> {
-    let model = super::model::Trained::load(dir, &recipe.encoder)?;
+    let model = Trained::load(dir, &recipe.encoder)?;
     let mut report = Metrics::new();
     for split in ["validation", "validation-zhihu"] {
         let arguments = sources::arguments(context, split)?;
         let gold = labels(&arguments);
         for (name, with_context) in [("context", true), ("alone", false)] {
             let texts: Vec<(String, Option<String>)> = (arguments.iter())
-                .map(|a| (a.argument.premise.clone(), with_context.then(|| a.argument.context())))
+                .map(|a| {
+                    (
+                        a.argument.premise.clone(),
+                        with_context.then(|| a.argument.context()),
+                    )
+                })
                 .collect();
             let said = model.predict(&texts)?;
-            let decided: Vec<Vec<bool>> = said[0].iter().map(|p| p.iter().map(|&p| p > 0.5).collect()).collect();
+            let decided: Vec<Vec<bool>> = said[0]
+                .iter()
+                .map(|p| p.iter().map(|&p| p > 0.5).collect())
+                .collect();
             let m = measure::multilabel(&decided, &gold);
             report.push((format!("{split}/{name}/task_f1"), m.task_f1));
             report.push((format!("{split}/{name}/mean_f1"), m.mean_f1));
         }
         let all = vec![vec![true; 20]; gold.len()];
-        report.push((format!("{split}/baseline_all/task_f1"), measure::multilabel(&all, &gold).task_f1));
+        report.push((
+            format!("{split}/baseline_all/task_f1"),
+            measure::multilabel(&all, &gold).task_f1,
+        ));
         report.push((format!("{split}/n"), gold.len() as f64));
     }
     let share = model.config().presence_share;
@@ -248,7 +404,13 @@ pub fn evaluate(dir: &std::path::Path, recipe: &Recipe, context: &RunContext) ->
         let texts: Vec<(&str, Option<&str>)> = alone(texts.iter().copied());
         let said = model.predict(&texts)?;
         Ok((said[0].iter().zip(&said[1]))
-            .map(|(presence, sign)| profile(sign, presence.as_slice().try_into().expect("twenty categories"), share))
+            .map(|(presence, sign)| {
+                profile(
+                    sign,
+                    presence.as_slice().try_into().expect("twenty categories"),
+                    share,
+                )
+            })
             .collect())
     };
     let statements = sources::statements(context, TRAITS.hold_out.keys().map(String::as_str))?;
@@ -258,7 +420,9 @@ pub fn evaluate(dir: &std::path::Path, recipe: &Recipe, context: &RunContext) ->
         let texts: Vec<&str> = list.iter().map(|s| s.statement.as_str()).collect();
         let pairs = profiles(&texts)?;
         let right = pairs.iter().zip(list).flat_map(|(v, s)| {
-            signs.iter().map(move |(value, embraces)| (v[value.index()] > 0.0) == (*embraces == s.matches))
+            signs
+                .iter()
+                .map(move |(value, embraces)| (v[value.index()] > 0.0) == (*embraces == s.matches))
         });
         let (share, n) = measure::share(right);
         hits += share * n as f64;
@@ -269,7 +433,10 @@ pub fn evaluate(dir: &std::path::Path, recipe: &Recipe, context: &RunContext) ->
     report.push(("traits/n".into(), total as f64));
     report.extend(traits);
     let (items, _) = sources::inventories(context)?;
-    let pvq: Vec<_> = items.iter().filter(|i| i.questionnaire == signed::TEST_QUESTIONNAIRE).collect();
+    let pvq: Vec<_> = items
+        .iter()
+        .filter(|i| i.questionnaire == signed::TEST_QUESTIONNAIRE)
+        .collect();
     let texts: Vec<&str> = pvq.iter().map(|i| i.item.as_str()).collect();
     let (right, n) = measure::share(profiles(&texts)?.iter().zip(&pvq).map(|(v, item)| {
         let strongest = NAMES[measure::strongest(v)];

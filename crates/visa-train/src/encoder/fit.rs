@@ -54,9 +54,14 @@ pub fn fit(
     judge: &Judge<'_>,
 ) -> Result<Fitted> {
     let o = &recipe.optimisation;
-    visa_nn::ops::set_precision(if o.bf16 { visa_nn::ops::Precision::Bf16 } else { visa_nn::ops::Precision::F32 });
-    let batches: Vec<Chosen> =
-        (0..o.epochs).flat_map(|e| batch::epoch(examples, o.batch, recipe.seed, e)).collect();
+    visa_nn::ops::set_precision(if o.bf16 {
+        visa_nn::ops::Precision::Bf16
+    } else {
+        visa_nn::ops::Precision::F32
+    });
+    let batches: Vec<Chosen> = (0..o.epochs)
+        .flat_map(|e| batch::epoch(examples, o.batch, recipe.seed, e))
+        .collect();
     let steps = batches.len() as u64;
     if steps == 0 {
         return Err(Error::Input("there is nothing to train on".into()));
@@ -68,7 +73,12 @@ pub fn fit(
         keep: 1,
         eval_every: steps.div_ceil(o.epochs as u64),
         log_every: 25,
-        optimizer: AdamWConfig { beta2: 0.999, weight_decay: o.weight_decay, clip: o.clip, ..AdamWConfig::default() },
+        optimizer: AdamWConfig {
+            beta2: 0.999,
+            weight_decay: o.weight_decay,
+            clip: o.clip,
+            ..AdamWConfig::default()
+        },
         schedule: Schedule {
             shape: Shape::Linear,
             lr: o.lr,
@@ -95,9 +105,14 @@ pub fn fit(
     trainer::run(&mut run, &config, context)?;
     run.settle()?;
     if run.best == f64::NEG_INFINITY {
-        return Err(Error::Input("no evaluation took place; give at least one epoch".into()));
+        return Err(Error::Input(
+            "no evaluation took place; give at least one epoch".into(),
+        ));
     }
-    Ok(Fitted { model: run.model_dir(), score: run.best })
+    Ok(Fitted {
+        model: run.model_dir(),
+        score: run.best,
+    })
 }
 
 struct Run<'a> {
@@ -116,7 +131,9 @@ struct Run<'a> {
 }
 
 fn copies(vars: &[(String, Var)]) -> Result<Vec<Vec<f32>>> {
-    vars.iter().map(|(_, var)| Ok(var.flatten_all()?.to_vec1::<f32>()?)).collect()
+    vars.iter()
+        .map(|(_, var)| Ok(var.flatten_all()?.to_vec1::<f32>()?))
+        .collect()
 }
 
 impl Run<'_> {
@@ -127,7 +144,9 @@ impl Run<'_> {
     /// Moves the average toward the present weights. Young averages forget faster, so that they do not hold on to the
     /// first weights: the decay is at most (1 + t) / (10 + t).
     fn follow(&mut self, step: u64) -> Result<()> {
-        let Some(average) = &mut self.average else { return Ok(()) };
+        let Some(average) = &mut self.average else {
+            return Ok(());
+        };
         let decay = self.decay.min((1.0 + step as f64) / (10.0 + step as f64)) as f32;
         for (mean, (_, var)) in average.iter_mut().zip(&self.vars) {
             let now = var.flatten_all()?.to_vec1::<f32>()?;
@@ -147,7 +166,9 @@ impl Run<'_> {
 
     /// Leaves the average in the model.
     fn settle(&self) -> Result<()> {
-        self.average.as_ref().map_or(Ok(()), |average| self.set(average))
+        self.average
+            .as_ref()
+            .map_or(Ok(()), |average| self.set(average))
     }
 
     fn average_file(&self) -> PathBuf {
@@ -161,7 +182,11 @@ impl Task for Run<'_> {
     }
 
     fn lr_scale(&self, name: &str) -> f64 {
-        if Model::is_head(name) { self.head_scale } else { 1.0 }
+        if Model::is_head(name) {
+            self.head_scale
+        } else {
+            1.0
+        }
     }
 
     fn loss(&mut self, step: u64, _steps: u64, _micro: usize) -> Result<Loss> {
@@ -169,11 +194,18 @@ impl Task for Run<'_> {
         let chosen = &self.batches[step as usize];
         let config = &self.model.head.config;
         let device = self.model.encoder.device();
-        let (batch, targets) = batch::tensors(self.examples, chosen, config, self.model.pad(), device)?;
+        let (batch, targets) =
+            batch::tensors(self.examples, chosen, config, self.model.pad(), device)?;
         let logits = self.model.logits(&batch)?;
         let mut total: Option<Tensor> = None;
         let mut metrics = Metrics::new();
-        for (((output, logits), target), weight) in config.outputs.iter().zip(&logits).zip(&targets).zip(self.weights) {
+        for (((output, logits), target), weight) in config
+            .outputs
+            .iter()
+            .zip(&logits)
+            .zip(&targets)
+            .zip(self.weights)
+        {
             if let Some(loss) = output_loss(output, logits, target)? {
                 metrics.push((output.name.clone(), f64::from(loss.to_scalar::<f32>()?)));
                 let loss = (loss * *weight)?;
@@ -184,7 +216,12 @@ impl Task for Run<'_> {
             }
         }
         let loss = total.ok_or_else(|| Error::Input("a batch has no target at all".into()))?;
-        Ok(Loss { loss, weight: chosen.len() as f64, items: batch.lens.iter().sum(), metrics })
+        Ok(Loss {
+            loss,
+            weight: chosen.len() as f64,
+            items: batch.lens.iter().sum(),
+            metrics,
+        })
     }
 
     fn evaluate(&mut self, step: u64) -> Result<Metrics> {
@@ -206,9 +243,13 @@ impl Task for Run<'_> {
         if let Some(average) = &self.average {
             let mut tensors = BTreeMap::new();
             for ((name, var), values) in self.vars.iter().zip(average) {
-                tensors.insert(name.clone(), Tensor::from_slice(values, var.shape(), var.device())?);
+                tensors.insert(
+                    name.clone(),
+                    Tensor::from_slice(values, var.shape(), var.device())?,
+                );
             }
-            let bytes = safetensors::serialize(&tensors, None).map_err(|e| Error::Input(e.to_string()))?;
+            let bytes =
+                safetensors::serialize(&tensors, None).map_err(|e| Error::Input(e.to_string()))?;
             checkpoint::write_atomically(&self.average_file(), &bytes)?;
             hash = checkpoint::sha256(&bytes);
         }
@@ -218,7 +259,9 @@ impl Task for Run<'_> {
 
     fn restore(&mut self, state: &serde_json::Value) -> Result<()> {
         self.best = state["best"].as_f64().unwrap_or(f64::NEG_INFINITY);
-        let Some(average) = &mut self.average else { return Ok(()) };
+        let Some(average) = &mut self.average else {
+            return Ok(());
+        };
         let path = self.out.join("average.safetensors");
         let wanted = state["average_sha256"].as_str().unwrap_or_default();
         *average = read_average(&path, wanted, &self.vars)?;
@@ -228,17 +271,33 @@ impl Task for Run<'_> {
 
 fn read_average(path: &Path, wanted: &str, vars: &[(String, Var)]) -> Result<Vec<Vec<f32>>> {
     let damaged = |detail: String| {
-        Error::checkpoint(path, format!("{detail}; remove the run's folder and start again"))
+        Error::checkpoint(
+            path,
+            format!("{detail}; remove the run's folder and start again"),
+        )
     };
     let bytes = std::fs::read(path).map_err(|e| damaged(e.to_string()))?;
     if checkpoint::sha256(&bytes) != wanted {
-        return Err(damaged("the average does not belong to the checkpoint".into()));
+        return Err(damaged(
+            "the average does not belong to the checkpoint".into(),
+        ));
     }
     let tensors: BTreeMap<String, Tensor> =
-        candle_core::safetensors::load_buffer(&bytes, &candle_core::Device::Cpu)?.into_iter().collect();
+        candle_core::safetensors::load_buffer(&bytes, &candle_core::Device::Cpu)?
+            .into_iter()
+            .collect();
     let spare: Vec<(String, Var)> = (vars.iter())
-        .map(|(name, var)| Ok((name.clone(), Var::from_tensor(&var.as_tensor().detach().copy()?)?)))
+        .map(|(name, var)| {
+            Ok((
+                name.clone(),
+                Var::from_tensor(&var.as_tensor().detach().copy()?)?,
+            ))
+        })
         .collect::<Result<_>>()?;
-    load_weights(spare.iter().map(|(name, var)| (name.as_str(), var)), &tensors).map_err(damaged)?;
+    load_weights(
+        spare.iter().map(|(name, var)| (name.as_str(), var)),
+        &tensors,
+    )
+    .map_err(damaged)?;
     copies(&spare)
 }

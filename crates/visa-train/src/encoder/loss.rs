@@ -13,7 +13,11 @@ use super::batch::BatchTarget;
 ///
 /// # Errors
 /// Those of the tensor library.
-pub fn output_loss(output: &Output, logits: &Tensor, target: &BatchTarget) -> Result<Option<Tensor>> {
+pub fn output_loss(
+    output: &Output,
+    logits: &Tensor,
+    target: &BatchTarget,
+) -> Result<Option<Tensor>> {
     if target.rows == 0 {
         return Ok(None);
     }
@@ -22,8 +26,14 @@ pub fn output_loss(output: &Output, logits: &Tensor, target: &BatchTarget) -> Re
         Activation::Softmax => {
             let (b, labels) = target.value.dims2()?;
             let logits = logits.reshape((b, labels, output.classes.len()))?;
-            let class = target.value.to_dtype(candle_core::DType::U32)?.unsqueeze(2)?;
-            ops::log_softmax_last(&logits)?.gather(&class, D::Minus1)?.squeeze(2)?.neg()?
+            let class = target
+                .value
+                .to_dtype(candle_core::DType::U32)?
+                .unsqueeze(2)?;
+            ops::log_softmax_last(&logits)?
+                .gather(&class, D::Minus1)?
+                .squeeze(2)?
+                .neg()?
         }
     };
     let scale = 1.0 / (target.rows * output.labels.len()) as f64;
@@ -48,7 +58,10 @@ mod tests {
         BatchTarget {
             value: Tensor::from_slice(value, (b, labels), &Device::Cpu).unwrap(),
             weight: Tensor::from_slice(weight, (b, labels), &Device::Cpu).unwrap(),
-            rows: weight.chunks(labels).filter(|w| w.iter().any(|&x| x > 0.0)).count(),
+            rows: weight
+                .chunks(labels)
+                .filter(|w| w.iter().any(|&x| x > 0.0))
+                .count(),
         }
     }
 
@@ -56,13 +69,27 @@ mod tests {
         let b = z.len() / output.len();
         let value = |z: &[f32]| {
             let z = Tensor::from_slice(z, (b, output.len()), &Device::Cpu).unwrap();
-            output_loss(output, &z, target).unwrap().unwrap().to_scalar::<f32>().unwrap()
+            output_loss(output, &z, target)
+                .unwrap()
+                .unwrap()
+                .to_scalar::<f32>()
+                .unwrap()
         };
-        assert!((value(z) - expected).abs() < 1e-5, "{} {expected}", value(z));
+        assert!(
+            (value(z) - expected).abs() < 1e-5,
+            "{} {expected}",
+            value(z)
+        );
         let var = Var::from_slice(z, (b, output.len()), &Device::Cpu).unwrap();
         let loss = output_loss(output, &var, target).unwrap().unwrap();
         let grads = loss.backward().unwrap();
-        let grad = grads.get(&var).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let grad = grads
+            .get(&var)
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .to_vec1::<f32>()
+            .unwrap();
         for i in 0..z.len() {
             let mut moved = z.to_vec();
             moved[i] += 1e-2;
@@ -89,13 +116,22 @@ mod tests {
         let t = target(&[2.0, 0.0, 1.0, 1.0], &[1.0, 0.5, 0.0, 0.0], 2);
         let z = [0.1, -0.5, 1.0, 0.7, 0.2, 0.0, 1.0, 2.0, 3.0, 0.0, 0.0, 0.0];
         let nll = |z: &[f32], k: usize| z.iter().map(|x| x.exp()).sum::<f32>().ln() - z[k];
-        check(&output, &z, &t, (nll(&z[0..3], 2) + 0.5 * nll(&z[3..6], 0)) / 2.0);
+        check(
+            &output,
+            &z,
+            &t,
+            (nll(&z[0..3], 2) + 0.5 * nll(&z[3..6], 0)) / 2.0,
+        );
     }
 
     #[test]
     fn a_batch_that_says_nothing_has_no_loss() {
         let output = Output::new("presence", &["a"], &[]);
         let z = Tensor::zeros((1, 1), candle_core::DType::F32, &Device::Cpu).unwrap();
-        assert!(output_loss(&output, &z, &target(&[1.0], &[0.0], 1)).unwrap().is_none());
+        assert!(
+            output_loss(&output, &z, &target(&[1.0], &[0.0], 1))
+                .unwrap()
+                .is_none()
+        );
     }
 }

@@ -30,11 +30,20 @@ pub fn multilabel(decided: &[Vec<bool>], gold: &[Vec<bool>]) -> Multilabel {
     }
     let n = labels.max(1) as f64;
     let (precision, recall) = (precision / n, recall / n);
-    Multilabel { precision, recall, task_f1: harmonic(precision, recall), mean_f1: mean_f1 / n }
+    Multilabel {
+        precision,
+        recall,
+        task_f1: harmonic(precision, recall),
+        mean_f1: mean_f1 / n,
+    }
 }
 
 fn harmonic(a: f64, b: f64) -> f64 {
-    if a + b > 0.0 { 2.0 * a * b / (a + b) } else { 0.0 }
+    if a + b > 0.0 {
+        2.0 * a * b / (a + b)
+    } else {
+        0.0
+    }
 }
 
 /// Share of `true`, and how many there were; 0 of 0 is 0.
@@ -93,8 +102,16 @@ mod tests {
             x
         };
         let gold = at(&[(1, 0.5), (4, -1.0)]);
-        assert!(direction_right(&at(&[(1, 0.1), (4, -0.3), (7, 0.2)]), &gold, 0.25));
-        assert!(!direction_right(&at(&[(1, 0.1), (4, -0.3), (7, 0.3)]), &gold, 0.25));
+        assert!(direction_right(
+            &at(&[(1, 0.1), (4, -0.3), (7, 0.2)]),
+            &gold,
+            0.25
+        ));
+        assert!(!direction_right(
+            &at(&[(1, 0.1), (4, -0.3), (7, 0.3)]),
+            &gold,
+            0.25
+        ));
         assert!(!direction_right(&at(&[(1, 0.1)]), &gold, 0.25));
     }
 }

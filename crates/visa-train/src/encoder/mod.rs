@@ -16,8 +16,12 @@ pub mod model;
 pub mod nli;
 pub mod recipe;
 pub mod signed;
+pub mod soup;
 pub mod sources;
 pub mod translator;
+
+#[cfg(test)]
+mod tests;
 
 pub use batch::{Example, Target};
 pub use fit::{Fitted, fit};

@@ -34,13 +34,31 @@ impl Trained {
         let mut tokenizer = Tokenizer::load(encoder)?;
         tokenizer.set_max_len(Some(head.config.max_tokens))?;
         let pad = tokenizer.token_to_id("[PAD]").unwrap_or(0);
-        let encoder = Encoder::load(encoder, &Device::Cpu)?.with_adapter(dir)?.merged()?;
-        Ok(Self { model: Model { tokenizer, encoder, head, head_vars: BTreeMap::new(), pad } })
+        let encoder = Encoder::load(encoder, &Device::Cpu)?
+            .with_adapter(dir)?
+            .merged()?;
+        Ok(Self {
+            model: Model {
+                tokenizer,
+                encoder,
+                head,
+                head_vars: BTreeMap::new(),
+                pad,
+            },
+        })
     }
 
     /// The head's configuration.
     pub fn config(&self) -> &HeadConfig {
         &self.model.head.config
+    }
+
+    /// Raw logits of tokens: `[output][text][logit]`.
+    ///
+    /// # Errors
+    /// Those of the encoder.
+    pub fn logits(&self, tokens: &[Encoding]) -> Result<Vec<Vec<Vec<f32>>>> {
+        self.model.predict(&tokens.iter().collect::<Vec<_>>())
     }
 
     /// Calibrated probabilities: `[output][text][label × class]`.
@@ -51,7 +69,9 @@ impl Trained {
         let tokens = self.model.encode(texts)?;
         let logits = self.model.predict(&tokens.iter().collect::<Vec<_>>())?;
         let outputs = &self.config().outputs;
-        Ok((outputs.iter().zip(logits)).map(|(o, rows)| rows.iter().map(|z| o.calibrate(z)).collect()).collect())
+        Ok((outputs.iter().zip(logits))
+            .map(|(o, rows)| rows.iter().map(|z| o.calibrate(z)).collect())
+            .collect())
     }
 }
 
@@ -99,18 +119,36 @@ impl Model {
         for (name, shape) in Head::shapes(&config) {
             let n: usize = shape.iter().product();
             // Uniform in ±2/√inputs: wide enough for a head that learns within two or three epochs.
-            let bound = if shape.len() == 2 { 2.0 / (shape[1] as f32).sqrt() } else { 0.0 };
-            let data: Vec<f32> = (0..n).map(|_| bound * rng.random_range(-1.0..=1.0f32)).collect();
+            let bound = if shape.len() == 2 {
+                2.0 / (shape[1] as f32).sqrt()
+            } else {
+                0.0
+            };
+            let data: Vec<f32> = (0..n)
+                .map(|_| bound * rng.random_range(-1.0..=1.0f32))
+                .collect();
             head_vars.insert(name, Var::from_vec(data, shape, &device)?);
         }
-        let tensors = head_vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
+        let tensors = head_vars
+            .iter()
+            .map(|(name, var)| (name.clone(), var.as_tensor().clone()))
+            .collect();
         let head = Head::from_tensors(config, tensors).map_err(Error::Input)?;
-        Ok(Self { tokenizer, encoder, head, head_vars, pad })
+        Ok(Self {
+            tokenizer,
+            encoder,
+            head,
+            head_vars,
+            pad,
+        })
     }
 
     /// Everything that is trained; the head's tensors begin with `head.`.
     pub fn vars(&self) -> Vec<(String, Var)> {
-        let head = self.head_vars.iter().map(|(name, var)| (format!("{HEAD}{name}"), var.clone()));
+        let head = self
+            .head_vars
+            .iter()
+            .map(|(name, var)| (format!("{HEAD}{name}"), var.clone()));
         self.encoder.vars().into_iter().chain(head).collect()
     }
 
@@ -192,7 +230,9 @@ impl Model {
     pub fn save(&self, dir: &Path, config: &HeadConfig) -> Result<()> {
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
         self.encoder.save_adapter(dir, StoreType::F16)?;
-        let head = Head::from_tensors(config.clone(), self.head.tensors().clone()).map_err(Error::Input)?;
-        head.save(dir, candle_core::DType::F16).map_err(|e| Error::Input(e.to_string()))
+        let head = Head::from_tensors(config.clone(), self.head.tensors().clone())
+            .map_err(Error::Input)?;
+        head.save(dir, candle_core::DType::F16)
+            .map_err(|e| Error::Input(e.to_string()))
     }
 }

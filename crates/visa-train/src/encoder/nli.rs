@@ -17,7 +17,7 @@ use crate::{Metrics, Result, RunContext};
 pub const CLASSES: [&str; 3] = ["entailment", "neutral", "contradiction"];
 
 const FOLDER: &str = "counterfactually-augmented-data/NLI/all_combined";
-const TEXTS: &str = "text/wikipedia.txt.zst";
+const TEXTS: [&str; 2] = ["text/wikipedia.txt.zst", "text/modern.txt.zst"];
 const SPLITS: &str = "wiki-split/tune.tsv";
 
 /// Trains, keeps the best model in `context.out/model`, and measures it on the test file.
@@ -27,7 +27,11 @@ const SPLITS: &str = "wiki-split/tune.tsv";
 pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)> {
     context.save_recipe(recipe)?;
     let task = &recipe.nli;
-    let model = Model::new(recipe, HeadKind::Nli, vec![Output::new("relation", &["relation"], &CLASSES)])?;
+    let model = Model::new(
+        recipe,
+        HeadKind::Nli,
+        vec![Output::new("relation", &["relation"], &CLASSES)],
+    )?;
     let mut texts: Vec<(String, Option<String>)> = Vec::new();
     let mut targets = Vec::new();
     for pair in pairs(context, "train")? {
@@ -39,31 +43,51 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
     let held_made = made.len() / 12;
     let (held_made, made) = made.split_at(held_made);
     for pair in made {
-        targets.push((generated_class(pair.label), task.generated_weight, task.generated_rate));
+        targets.push((
+            generated_class(pair.label),
+            task.generated_weight,
+            task.generated_rate,
+        ));
         texts.push((pair.premise.clone(), Some(pair.hypothesis.clone())));
     }
-    context.say(&format!("{human} human pairs, {} generated, {} of them held out", made.len(), held_made.len()));
+    context.say(&format!(
+        "{human} human pairs, {} generated, {} of them held out",
+        made.len(),
+        held_made.len()
+    ));
     let examples: Vec<Example> = (model.encode(&texts)?.into_iter().zip(&targets))
         .map(|(tokens, &(class, weight, rate))| Example {
             tokens,
             other: None,
-            targets: vec![Target { value: vec![class as f32], weight: vec![weight] }],
+            targets: vec![Target {
+                value: vec![class as f32],
+                weight: vec![weight],
+            }],
             rate,
         })
         .collect();
     let dev = pairs(context, "dev")?;
     let dev_tokens = encode(&model, &dev)?;
     let dev_gold: Vec<usize> = dev.iter().map(|p| class(p.relation)).collect();
-    let made_texts: Vec<(&str, Option<&str>)> =
-        held_made.iter().map(|p| (p.premise.as_str(), Some(p.hypothesis.as_str()))).collect();
+    let made_texts: Vec<(&str, Option<&str>)> = held_made
+        .iter()
+        .map(|p| (p.premise.as_str(), Some(p.hypothesis.as_str())))
+        .collect();
     let made_tokens = model.encode(&made_texts)?;
     let made_gold: Vec<usize> = held_made.iter().map(|p| generated_class(p.label)).collect();
     let judge = |model: &Model| {
         let human = accuracy(model, &dev_tokens, &dev_gold)?;
-        let made = if made_gold.is_empty() { 0.0 } else { accuracy(model, &made_tokens, &made_gold)? };
+        let made = if made_gold.is_empty() {
+            0.0
+        } else {
+            accuracy(model, &made_tokens, &made_gold)?
+        };
         Ok(Verdict {
             score: human + 0.2 * made,
-            metrics: vec![("dev".to_owned(), human), ("held_generated".to_owned(), made)],
+            metrics: vec![
+                ("dev".to_owned(), human),
+                ("held_generated".to_owned(), made),
+            ],
             config: model.head.config.clone(),
         })
     };
@@ -73,7 +97,10 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
     let said = trained.predict(&made_texts)?;
     let mut kinds: std::collections::BTreeMap<&str, Vec<bool>> = std::collections::BTreeMap::new();
     for (pair, p) in held_made.iter().zip(&said[0]) {
-        kinds.entry(pair.kind).or_default().push(measure::strongest(p) == generated_class(pair.label));
+        kinds
+            .entry(pair.kind)
+            .or_default()
+            .push(measure::strongest(p) == generated_class(pair.label));
     }
     for (kind, hits) in kinds {
         let (share, n) = measure::share(hits);
@@ -90,22 +117,39 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
 pub fn evaluate(dir: &std::path::Path, recipe: &Recipe, context: &RunContext) -> Result<Metrics> {
     let trained = super::Trained::load(dir, &recipe.encoder)?;
     let test = pairs(context, "test")?;
-    let texts: Vec<(&str, Option<&str>)> =
-        test.iter().map(|p| (p.premise.as_str(), Some(p.hypothesis.as_str()))).collect();
+    let texts: Vec<(&str, Option<&str>)> = test
+        .iter()
+        .map(|p| (p.premise.as_str(), Some(p.hypothesis.as_str())))
+        .collect();
     let said = trained.predict(&texts)?;
     let gold: Vec<usize> = test.iter().map(|p| class(p.relation)).collect();
-    let (share, n) = measure::share(said[0].iter().zip(&gold).map(|(p, &g)| measure::strongest(p) == g));
-    let commonest = (0..3).map(|c| gold.iter().filter(|&&g| g == c).count()).max().unwrap_or(0);
+    let (share, n) = measure::share(
+        said[0]
+            .iter()
+            .zip(&gold)
+            .map(|(p, &g)| measure::strongest(p) == g),
+    );
+    let commonest = (0..3)
+        .map(|c| gold.iter().filter(|&&g| g == c).count())
+        .max()
+        .unwrap_or(0);
     Ok(vec![
         ("test/accuracy".into(), share),
-        ("test/baseline_commonest".into(), commonest as f64 / n.max(1) as f64),
+        (
+            "test/baseline_commonest".into(),
+            commonest as f64 / n.max(1) as f64,
+        ),
         ("test/n".into(), n as f64),
     ])
 }
 
 fn pairs(context: &RunContext, split: &str) -> Result<Vec<cad_nli::Pair>> {
     let file = format!("{FOLDER}/{split}.tsv");
-    sources::parsed(context, &file, cad_nli::pairs(&sources::read(context, &file)?))
+    sources::parsed(
+        context,
+        &file,
+        cad_nli::pairs(&sources::read(context, &file)?),
+    )
 }
 
 fn generated(recipe: &Recipe, context: &RunContext) -> Result<Vec<NliExample>> {
@@ -113,9 +157,18 @@ fn generated(recipe: &Recipe, context: &RunContext) -> Result<Vec<NliExample>> {
     if count == 0 {
         return Ok(Vec::new());
     }
-    let splits = sources::parsed(context, SPLITS, wiki_split::splits(&sources::read(context, SPLITS)?))?;
-    let splits = splits.into_iter().map(|(whole, halves)| (whole, halves.join(" ")));
-    let texts = sources::sentences(context, TEXTS, 2 * count)?;
+    let splits = sources::parsed(
+        context,
+        SPLITS,
+        wiki_split::splits(&sources::read(context, SPLITS)?),
+    )?;
+    let splits = splits
+        .into_iter()
+        .map(|(whole, halves)| (whole, halves.join(" ")));
+    let mut texts = Vec::new();
+    for file in TEXTS {
+        texts.extend(sources::paragraphs(context, file, count / 2)?);
+    }
     Ok(nli(recipe.seed, count, texts, splits))
 }
 
@@ -136,12 +189,20 @@ fn generated_class(label: NliLabel) -> usize {
 }
 
 fn encode(model: &Model, pairs: &[cad_nli::Pair]) -> Result<Vec<Encoding>> {
-    let texts: Vec<(&str, Option<&str>)> =
-        pairs.iter().map(|p| (p.premise.as_str(), Some(p.hypothesis.as_str()))).collect();
+    let texts: Vec<(&str, Option<&str>)> = pairs
+        .iter()
+        .map(|p| (p.premise.as_str(), Some(p.hypothesis.as_str())))
+        .collect();
     model.encode(&texts)
 }
 
 fn accuracy(model: &Model, tokens: &[Encoding], gold: &[usize]) -> Result<f64> {
     let logits = model.predict(&tokens.iter().collect::<Vec<_>>())?;
-    Ok(measure::share(logits[0].iter().zip(gold).map(|(z, &g)| measure::strongest(z) == g)).0)
+    Ok(measure::share(
+        logits[0]
+            .iter()
+            .zip(gold)
+            .map(|(z, &g)| measure::strongest(z) == g),
+    )
+    .0)
 }

@@ -19,7 +19,10 @@ pub struct Adapter {
 
 impl Default for Adapter {
     fn default() -> Self {
-        Self { rank: 32, alpha: 64.0 }
+        Self {
+            rank: 32,
+            alpha: 64.0,
+        }
     }
 }
 
@@ -80,7 +83,11 @@ pub struct HeadShape {
 
 impl Default for HeadShape {
     fn default() -> Self {
-        Self { pooling: Pooling::Mean, inner: 0, max_tokens: 128 }
+        Self {
+            pooling: Pooling::Mean,
+            inner: 0,
+            max_tokens: 128,
+        }
     }
 }
 
@@ -92,6 +99,8 @@ pub struct DetectorTask {
     pub drop_context: f64,
     /// Share of the conclusions held out for stopping and thresholds.
     pub hold_out: f64,
+    /// Models trained from one start, each with other conclusions held out, and averaged.
+    pub folds: usize,
     /// Label smoothing of the presence labels, toward 0.1.
     pub smoothing: f32,
     /// Weight of the sign loss beside the presence loss.
@@ -100,6 +109,8 @@ pub struct DetectorTask {
     pub persona_rate: f64,
     /// Sentences made from the phrase lists, each epoch.
     pub phrases: usize,
+    /// Sentences with a value-bearing clause from the generator, each epoch.
+    pub clauses: usize,
     /// Encyclopaedia sentences that speak no value.
     pub plain: usize,
     /// Weight of "present means embraced" for the arguments.
@@ -115,10 +126,12 @@ impl Default for DetectorTask {
         Self {
             drop_context: 0.25,
             hold_out: 0.125,
+            folds: 3,
             smoothing: 0.0,
             sign_weight: 0.5,
             persona_rate: 0.2,
-            phrases: 2500,
+            phrases: 1500,
+            clauses: 1500,
             plain: 800,
             argument_sign: 0.3,
             presence_share: 0.3,
@@ -143,7 +156,12 @@ pub struct TranslatorTask {
 
 impl Default for TranslatorTask {
     fn default() -> Self {
-        Self { instructions: 20_000, hold_out: 1500, personas: 0, strength_weight: 1.0 }
+        Self {
+            instructions: 20_000,
+            hold_out: 1500,
+            personas: 0,
+            strength_weight: 1.0,
+        }
     }
 }
 
@@ -161,7 +179,11 @@ pub struct NliTask {
 
 impl Default for NliTask {
     fn default() -> Self {
-        Self { generated: 12_000, generated_rate: 0.5, generated_weight: 1.0 }
+        Self {
+            generated: 12_000,
+            generated_rate: 0.5,
+            generated_weight: 1.0,
+        }
     }
 }
 
@@ -227,6 +249,11 @@ impl Recipe {
         }
         if !(0.02..=0.5).contains(&d.hold_out) || !(0.0..=1.0).contains(&d.drop_context) {
             return Err("detector.hold_out must be in 0.02..=0.5, drop_context in 0..=1".into());
+        }
+        if d.folds == 0 || d.folds as f64 * d.hold_out > 1.0 {
+            return Err(
+                "detector.folds must be at least 1, and folds times hold_out at most 1".into(),
+            );
         }
         Ok(())
     }

@@ -23,6 +23,10 @@ pub const CLASSES: [&str; 3] = ["rejects", "silent", "embraces"];
 /// Weight of silence on values that a table does not name.
 const UNNAMED: f32 = 0.15;
 
+/// Weight of a named value's neighbours on the circle, which lean the same way (Schwartz 1992): a statement about wealth
+/// (power) is no silence about achievement.
+const NEIGHBOUR: f32 = 0.12;
+
 /// The questionnaire that is the detector's test.
 pub const TEST_QUESTIONNAIRE: &str = "PVQ40";
 
@@ -82,22 +86,41 @@ pub static TRAITS: LazyLock<Traits> = LazyLock::new(|| {
         train: BTreeMap<String, String>,
         hold_out: BTreeMap<String, String>,
     }
-    let file: File = toml::from_str(include_str!("data/traits.toml")).expect("committed table parses");
-    Traits { train: table(file.train), hold_out: table(file.hold_out) }
+    let file: File =
+        toml::from_str(include_str!("data/traits.toml")).expect("committed table parses");
+    Traits {
+        train: table(file.train),
+        hold_out: table(file.hold_out),
+    }
 });
 
 /// `data/inventories.toml`: questionnaire → construct → signs.
 pub static INVENTORIES: LazyLock<BTreeMap<String, BTreeMap<String, Signs>>> = LazyLock::new(|| {
     let file: BTreeMap<String, BTreeMap<String, String>> =
         toml::from_str(include_str!("data/inventories.toml")).expect("committed table parses");
-    file.into_iter().map(|(questionnaire, constructs)| (questionnaire, table(constructs))).collect()
+    file.into_iter()
+        .map(|(questionnaire, constructs)| (questionnaire, table(constructs)))
+        .collect()
 });
 
-/// A target: `signs` (turned around unless `agrees`) with `weight`, every other value silent with `rest`.
+/// A target: `signs` (turned around unless `agrees`) with `weight`; their neighbours on the circle lean the same way a
+/// little, every other value is silent with `rest`.
 pub fn target(signs: &[(Value, bool)], agrees: bool, weight: f32, rest: f32) -> Target {
-    let mut target = Target { value: vec![1.0; 10], weight: vec![rest; 10] };
+    let mut target = Target {
+        value: vec![1.0; 10],
+        weight: vec![rest; 10],
+    };
+    let class = |embraces: bool| if embraces == agrees { 2.0 } else { 0.0 };
     for &(value, embraces) in signs {
-        target.value[value.index()] = if embraces == agrees { 2.0 } else { 0.0 };
+        for near in [value.index() + 1, value.index() + 9] {
+            let near = near % 10;
+            let torn = target.value[near] != 1.0 && target.value[near] != class(embraces);
+            target.value[near] = class(embraces);
+            target.weight[near] = if torn { 0.0 } else { NEIGHBOUR * weight };
+        }
+    }
+    for &(value, embraces) in signs {
+        target.value[value.index()] = class(embraces);
         target.weight[value.index()] = weight;
     }
     target
@@ -109,28 +132,47 @@ pub fn personas(signs: &Signs, statements: &[persona::Statement], rate: f64) -> 
         .filter(|s| s.confidence > 0.6)
         .map(|s| Signed {
             text: sentence(&s.statement),
-            target: target(signs, s.matches, (2.0 * s.confidence - 1.0).powi(2), UNNAMED),
+            target: target(
+                signs,
+                s.matches,
+                (2.0 * s.confidence - 1.0).powi(2),
+                UNNAMED,
+            ),
             rate,
         })
         .collect()
 }
 
 /// Items and definitions of the mapped inventories.
-pub fn inventory(items: &[valuebench::Item], definitions: &[valuebench::Definition]) -> Vec<Signed> {
+pub fn inventory(
+    items: &[valuebench::Item],
+    definitions: &[valuebench::Definition],
+) -> Vec<Signed> {
     let lookup = |questionnaire: &str, construct: &str| {
         let map = INVENTORIES.get(questionnaire)?;
-        map.get(construct.trim()).filter(|_| questionnaire != TEST_QUESTIONNAIRE)
+        map.get(construct.trim())
+            .filter(|_| questionnaire != TEST_QUESTIONNAIRE)
     };
     let one = |text: &str, signs: &Signs, agrees: bool| {
         // A construct of mood and style is silent throughout, by our judgement and not by the authors': half weight.
         let rest = if signs.is_empty() { 0.5 } else { UNNAMED };
-        Signed { text: sentence(text), target: target(signs, agrees, 1.0, rest), rate: 1.0 }
+        Signed {
+            text: sentence(text),
+            target: target(signs, agrees, 1.0, rest),
+            rate: 1.0,
+        }
     };
-    let from_items =
-        (items.iter()).filter_map(|i| Some(one(&i.item, lookup(&i.questionnaire, &i.value)?, i.agrees)));
+    let from_items = (items.iter())
+        .filter_map(|i| Some(one(&i.item, lookup(&i.questionnaire, &i.value)?, i.agrees)));
     let from_definitions = (definitions.iter())
         .filter(|d| d.questionnaire == "SVS" || d.questionnaire == "LVI")
-        .filter_map(|d| Some(one(&format!("{}: {}", d.value, d.definition), lookup(&d.questionnaire, &d.value)?, true)));
+        .filter_map(|d| {
+            Some(one(
+                &format!("{}: {}", d.value, d.definition),
+                lookup(&d.questionnaire, &d.value)?,
+                true,
+            ))
+        });
     from_items.chain(from_definitions).collect()
 }
 
@@ -160,36 +202,65 @@ struct Phrase {
 }
 
 fn leak_lines(text: String) -> Vec<&'static str> {
-    Box::leak(text.into_boxed_str()).lines().map(str::trim).filter(|l| !l.is_empty()).collect()
+    Box::leak(text.into_boxed_str())
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .collect()
 }
 
 static PHRASES: LazyLock<Phrases> = LazyLock::new(|| {
-    let f: Frames = toml::from_str(include_str!("data/statements.toml")).expect("committed sentences parse");
-    let all: toml::Table =
-        toml::from_str(include_str!("../generate/data/phrases.toml")).expect("committed phrases parse");
+    let f: Frames =
+        toml::from_str(include_str!("data/statements.toml")).expect("committed sentences parse");
+    let all: toml::Table = toml::from_str(include_str!("../generate/data/phrases.toml"))
+        .expect("committed phrases parse");
     let phrase = |entry: &str| {
         let mut parts = entry.split('|').map(str::trim);
         let text = parts.next().unwrap_or_default().replace('_', "");
-        let also = parts.filter_map(|p| p.split_whitespace().next()?.parse().ok()).collect();
+        let also = parts
+            .filter_map(|p| p.split_whitespace().next()?.parse().ok())
+            .collect();
         Phrase { text, also }
     };
-    let list = |text: &str| text.split(';').map(phrase).filter(|p| !p.text.is_empty()).collect::<Vec<_>>();
+    let list = |text: &str| {
+        text.split(';')
+            .map(phrase)
+            .filter(|p| !p.text.is_empty())
+            .collect::<Vec<_>>()
+    };
     let mut lists = Vec::new();
     for value in Value::ALL {
         for (sign, embraced) in [("plus", true), ("minus", false)] {
-            let Some(table) = all.get(value.name()).and_then(|t| t.get(sign)) else { continue };
-            let l: Lists = table.clone().try_into().expect("committed phrases have nouns and verbs");
+            let Some(table) = all.get(value.name()).and_then(|t| t.get(sign)) else {
+                continue;
+            };
+            let l: Lists = table
+                .clone()
+                .try_into()
+                .expect("committed phrases have nouns and verbs");
             lists.push((value, embraced, list(&l.nouns), list(&l.verbs)));
         }
     }
     let frames = leak_lines(f.frames).into_iter().map(|l| (l, true));
     let flips = leak_lines(f.flip).into_iter().map(|l| (l, false));
-    Phrases { frames: frames.chain(flips).collect(), plain: leak_lines(f.plain), lists }
+    Phrases {
+        frames: frames.chain(flips).collect(),
+        plain: leak_lines(f.plain),
+        lists,
+    }
 });
 
 /// Our own sentences that speak of no value.
 pub fn plain() -> Vec<Signed> {
-    PHRASES.plain.iter().map(|text| Signed { text: (*text).to_owned(), target: target(&[], true, 0.0, 1.0), rate: 1.0 }).collect()
+    PHRASES
+        .plain
+        .iter()
+        .map(|text| Signed {
+            text: (*text).to_owned(),
+            target: target(&[], true, 0.0, 1.0),
+            rate: 1.0,
+        })
+        .collect()
 }
 
 /// `count` short texts in which one or two sentences made from the phrase lists embrace or reject a value, alone or
@@ -198,7 +269,10 @@ pub fn made(seed: u64, count: usize, filler: &[String], rate: f64) -> Vec<Signed
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x51_6E_ED);
     (0..count)
         .map(|_| {
-            let mut target = Target { value: vec![1.0; 10], weight: vec![0.5; 10] };
+            let mut target = Target {
+                value: vec![1.0; 10],
+                weight: vec![0.5; 10],
+            };
             let mut parts = Vec::new();
             for _ in 0..if rng.random_bool(0.25) { 2 } else { 1 } {
                 let (text, value, embraces, also) = one(&mut rng);
@@ -208,7 +282,9 @@ pub fn made(seed: u64, count: usize, filler: &[String], rate: f64) -> Vec<Signed
                 }
                 target.value[v] = if embraces { 2.0 } else { 0.0 };
                 target.weight[v] = 1.0;
-                also.iter().filter(|a| target.value[a.index()] == 1.0).for_each(|a| target.weight[a.index()] = 0.0);
+                also.iter()
+                    .filter(|a| target.value[a.index()] == 1.0)
+                    .for_each(|a| target.weight[a.index()] = 0.0);
                 parts.push(text);
             }
             if rng.random_bool(0.35)
@@ -216,9 +292,41 @@ pub fn made(seed: u64, count: usize, filler: &[String], rate: f64) -> Vec<Signed
             {
                 parts.insert(rng.random_range(0..=parts.len()), filler.clone());
             }
-            Signed { text: parts.join(" "), target, rate }
+            Signed {
+                text: parts.join(" "),
+                target,
+                rate,
+            }
         })
         .collect()
+}
+
+/// Sentences with a value-bearing clause, as the rewriter writes them, from our own generator.
+pub fn clauses(seed: u64, count: usize, rate: f64) -> Vec<Signed> {
+    (crate::generate::Clauses::new(seed)
+        .generate(count)
+        .into_iter())
+    .map(|c| {
+        let mut target = Target {
+            value: vec![1.0; 10],
+            weight: vec![0.3; 10],
+        };
+        for (v, &shift) in c.shift.iter().enumerate() {
+            if shift.abs() >= 0.3 {
+                target.value[v] = if shift > 0.0 { 2.0 } else { 0.0 };
+                target.weight[v] = 1.0;
+            } else if shift != 0.0 {
+                target.weight[v] = 0.0;
+            }
+        }
+        let text = format!("{} {}{}{}", c.context, c.stem, c.clause, c.terminator);
+        Signed {
+            text: text.trim().to_owned(),
+            target,
+            rate,
+        }
+    })
+    .collect()
 }
 
 fn one(rng: &mut ChaCha8Rng) -> (String, Value, bool, &'static [Value]) {
@@ -231,10 +339,15 @@ fn one(rng: &mut ChaCha8Rng) -> (String, Value, bool, &'static [Value]) {
         }
     };
     let noun = frame.contains("{noun}");
-    let phrase = if noun { nouns } else { verbs }.choose(rng).expect("lists are not empty");
+    let phrase = if noun { nouns } else { verbs }
+        .choose(rng)
+        .expect("lists are not empty");
     let said = |own: &str, self_: &str| {
         let text = phrase.text.replace("oneself", self_).replace("one's", own);
-        text.split_whitespace().map(|w| if w == "one" { own_subject(own) } else { w }).collect::<Vec<_>>().join(" ")
+        text.split_whitespace()
+            .map(|w| if w == "one" { own_subject(own) } else { w })
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     let me = said("my", "myself");
     // "I be curious" → "I am curious"
@@ -252,7 +365,11 @@ fn one(rng: &mut ChaCha8Rng) -> (String, Value, bool, &'static [Value]) {
         Some(rest) if frame.contains("that you {you}") => format!("are {rest}"),
         _ => you,
     };
-    let text = frame.replace("{me}", &me).replace("{you}", &you).replace("{they}", &they).replace("{noun}", &phrase.text);
+    let text = frame
+        .replace("{me}", &me)
+        .replace("{you}", &you)
+        .replace("{they}", &they)
+        .replace("{noun}", &said("your", "yourself"));
     (capital(&text), *value, *embraced == keeps, &phrase.also)
 }
 
@@ -266,13 +383,19 @@ fn own_subject(own: &str) -> &'static str {
 
 fn capital(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map_or(String::new(), |c| c.to_uppercase().collect::<String>() + chars.as_str())
+    chars.next().map_or(String::new(), |c| {
+        c.to_uppercase().collect::<String>() + chars.as_str()
+    })
 }
 
 /// The text as a sentence with an end.
 fn sentence(text: &str) -> String {
     let text = text.trim();
-    if text.ends_with(['.', '!', '?']) { text.to_owned() } else { format!("{text}.") }
+    if text.ends_with(['.', '!', '?']) {
+        text.to_owned()
+    } else {
+        format!("{text}.")
+    }
 }
 
 #[cfg(test)]
@@ -283,10 +406,22 @@ mod tests {
     fn the_tables_parse_and_keep_the_tests_apart() {
         assert!(!INVENTORIES.contains_key(TEST_QUESTIONNAIRE));
         let traits = &*TRAITS;
-        assert!(traits.hold_out.keys().all(|t| !traits.train.contains_key(t)));
-        let covered: std::collections::HashSet<usize> =
-            traits.hold_out.values().flatten().map(|(v, _)| v.index()).collect();
-        assert!(traits.hold_out.len() >= 8 && covered.len() == 10, "{covered:?}");
+        assert!(
+            traits
+                .hold_out
+                .keys()
+                .all(|t| !traits.train.contains_key(t))
+        );
+        let covered: std::collections::HashSet<usize> = traits
+            .hold_out
+            .values()
+            .flatten()
+            .map(|(v, _)| v.index())
+            .collect();
+        assert!(
+            traits.hold_out.len() >= 8 && covered.len() == 10,
+            "{covered:?}"
+        );
     }
 
     #[test]
@@ -294,8 +429,12 @@ mod tests {
         let signs = signs("power+ benevolence-").unwrap();
         let t = target(&signs, false, 1.0, 0.1);
         let (power, benevolence) = (Value::ALL[4], Value::ALL[8]);
-        assert_eq!((t.value[power.index()], t.value[benevolence.index()]), (0.0, 2.0));
-        assert_eq!((t.value[0], t.weight[0]), (1.0, 0.1));
+        assert_eq!(
+            (t.value[power.index()], t.value[benevolence.index()]),
+            (0.0, 2.0)
+        );
+        assert_eq!((t.value[1], t.weight[1]), (1.0, 0.1));
+        assert_eq!((t.value[3], t.weight[3]), (0.0, NEIGHBOUR));
         assert!(super::signs("power").is_err() && super::signs("pover+").is_err());
     }
 
@@ -304,11 +443,25 @@ mod tests {
         let filler = ["It rained.".to_owned()];
         let a = made(3, 500, &filler, 1.0);
         let b = made(3, 500, &filler, 1.0);
-        assert!(a.iter().zip(&b).all(|(a, b)| a.text == b.text && a.target == b.target));
+        assert!(
+            a.iter()
+                .zip(&b)
+                .all(|(a, b)| a.text == b.text && a.target == b.target)
+        );
         for s in &a {
-            assert!(!s.text.contains(['{', '}', '_', '|']) && s.text.ends_with('.'), "{}", s.text);
+            assert!(
+                !s.text.contains(['{', '}', '_', '|']) && s.text.ends_with('.'),
+                "{}",
+                s.text
+            );
             assert!(s.target.value.iter().any(|&v| v != 1.0));
-            assert!(!s.text.split_whitespace().any(|w| w == "oneself" || w == "one's"), "{}", s.text);
+            assert!(
+                !s.text
+                    .split_whitespace()
+                    .any(|w| w == "oneself" || w == "one's"),
+                "{}",
+                s.text
+            );
         }
     }
 }

@@ -26,7 +26,11 @@ pub fn read(context: &RunContext, name: &str) -> Result<String> {
 }
 
 /// A parser's failure with the file's name.
-pub fn parsed<T, E: ToString>(context: &RunContext, name: &str, result: std::result::Result<T, E>) -> Result<T> {
+pub fn parsed<T, E: ToString>(
+    context: &RunContext,
+    name: &str,
+    result: std::result::Result<T, E>,
+) -> Result<T> {
     result.map_err(|e| Error::data(&context.data.join(name), e.to_string()))
 }
 
@@ -46,12 +50,20 @@ pub fn arguments(context: &RunContext, split: &str) -> Result<Vec<Labelled>> {
             found.ok_or_else(|| bad(format!("no column {:?}; fetch the file again", c.name())))
         })
         .collect::<Result<_>>()?;
-    let by_id: HashMap<&str, &Vec<bool>> = labels.rows.iter().map(|(id, flags)| (id.as_str(), flags)).collect();
+    let by_id: HashMap<&str, &Vec<bool>> = labels
+        .rows
+        .iter()
+        .map(|(id, flags)| (id.as_str(), flags))
+        .collect();
     (arguments.into_iter())
         .map(|argument| {
             let flags = by_id.get(argument.id.as_str());
-            let flags = flags.ok_or_else(|| bad(format!("no labels for argument {}", argument.id)))?;
-            let labels = columns.iter().map(|&c| flags.get(c).copied().unwrap_or(false)).collect();
+            let flags =
+                flags.ok_or_else(|| bad(format!("no labels for argument {}", argument.id)))?;
+            let labels = columns
+                .iter()
+                .map(|&c| flags.get(c).copied().unwrap_or(false))
+                .collect();
             Ok(Labelled { argument, labels })
         })
         .collect()
@@ -68,10 +80,20 @@ pub fn descriptions(context: &RunContext) -> Result<Vec<String>> {
         .map(|category| {
             let found = all.iter().find(|d| d.name == category.name());
             let found = found.ok_or_else(|| {
-                Error::data(&context.data.join(file), format!("{:?} is not described", category.name()))
+                Error::data(
+                    &context.data.join(file),
+                    format!("{:?} is not described", category.name()),
+                )
             })?;
-            let values = found.values.iter().map(|(value, phrases)| format!("{value}: {}", phrases.join(", ")));
-            Ok(format!("{}. {}", found.name, values.collect::<Vec<_>>().join(". ")))
+            let values = found
+                .values
+                .iter()
+                .map(|(value, phrases)| format!("{value}: {}", phrases.join(", ")));
+            Ok(format!(
+                "{}. {}",
+                found.name,
+                values.collect::<Vec<_>>().join(". ")
+            ))
         })
         .collect()
 }
@@ -87,7 +109,10 @@ pub fn statements<'t>(
     traits
         .map(|name| {
             let file = format!("persona-statements/{name}.jsonl");
-            Ok((name.to_owned(), parsed(context, &file, persona::statements(&read(context, &file)?))?))
+            Ok((
+                name.to_owned(),
+                parsed(context, &file, persona::statements(&read(context, &file)?))?,
+            ))
         })
         .collect()
 }
@@ -96,14 +121,20 @@ pub fn statements<'t>(
 ///
 /// # Errors
 /// A file that is missing or malformed.
-pub fn inventories(context: &RunContext) -> Result<(Vec<valuebench::Item>, Vec<valuebench::Definition>)> {
+pub fn inventories(
+    context: &RunContext,
+) -> Result<(Vec<valuebench::Item>, Vec<valuebench::Definition>)> {
     let file = "valuebench/value_orientation.csv";
     let items = parsed(context, file, valuebench::items(&read(context, file)?))?;
     let file = "valuebench/extracted_data/value_definition.csv";
     let path = context.data.join(file);
     // Some characters of this file were lost when it was published.
     let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
-    let definitions = parsed(context, file, valuebench::definitions(&String::from_utf8_lossy(&bytes)))?;
+    let definitions = parsed(
+        context,
+        file,
+        valuebench::definitions(&String::from_utf8_lossy(&bytes)),
+    )?;
     Ok((items, definitions))
 }
 
@@ -112,6 +143,29 @@ pub fn inventories(context: &RunContext) -> Result<(Vec<valuebench::Item>, Vec<v
 /// # Errors
 /// A file that is missing or cannot be decompressed.
 pub fn sentences(context: &RunContext, file: &str, count: usize) -> Result<Vec<String>> {
+    collect(context, file, count, |line| {
+        // The second sentence is seldom a heading or a definition with brackets.
+        let sentence = line.split_inclusive(". ").nth(1).map(str::trim);
+        sentence.filter(|s| (40..=160).contains(&s.len()) && s.ends_with('.'))
+    })
+}
+
+/// The first `count` paragraphs of 80 to 320 bytes: one to three sentences.
+///
+/// # Errors
+/// A file that is missing or cannot be decompressed.
+pub fn paragraphs(context: &RunContext, file: &str, count: usize) -> Result<Vec<String>> {
+    collect(context, file, count, |line| {
+        Some(line.trim()).filter(|l| (80..=320).contains(&l.len()))
+    })
+}
+
+fn collect(
+    context: &RunContext,
+    file: &str,
+    count: usize,
+    pick: impl Fn(&str) -> Option<&str>,
+) -> Result<Vec<String>> {
     let path = context.data.join(file);
     let open = std::fs::File::open(&path).map_err(Error::io(&path))?;
     let decoder = zstd::Decoder::new(open).map_err(Error::io(&path))?;
@@ -121,9 +175,7 @@ pub fn sentences(context: &RunContext, file: &str, count: usize) -> Result<Vec<S
             break;
         }
         let line = line.map_err(Error::io(&path))?;
-        // The second sentence is seldom a heading or a definition with brackets.
-        let sentence = line.split_inclusive(". ").nth(1).map(str::trim);
-        found.extend(sentence.filter(|s| (40..=160).contains(&s.len()) && s.ends_with('.')).map(str::to_owned));
+        found.extend(pick(&line).map(str::to_owned));
     }
     Ok(found)
 }

@@ -27,7 +27,10 @@ const TRACE: f32 = 0.15;
 pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)> {
     context.save_recipe(recipe)?;
     let task = &recipe.translator;
-    let outputs = vec![Output::new("direction", &NAMES, &CLASSES), Output::new("strength", &NAMES, &[])];
+    let outputs = vec![
+        Output::new("direction", &NAMES, &CLASSES),
+        Output::new("strength", &NAMES, &[]),
+    ];
     let model = Model::new(recipe, HeadKind::Translator, outputs)?;
     let made = instructions(recipe.seed, task.instructions);
     let known: HashSet<&str> = made.iter().map(|m| m.text.as_str()).collect();
@@ -36,21 +39,45 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
         .filter(|m| !known.contains(m.text.as_str()))
         .take(task.hold_out)
         .collect();
-    context.say(&format!("{} instructions, {} held out", made.len(), held.len()));
+    context.say(&format!(
+        "{} instructions, {} held out",
+        made.len(),
+        held.len()
+    ));
     let texts: Vec<(&str, Option<&str>)> = made.iter().map(|m| (m.text.as_str(), None)).collect();
     let examples: Vec<Example> = (made.iter().zip(model.encode(&texts)?))
-        .map(|(m, tokens)| Example { tokens, other: None, targets: targets(&m.shift), rate: 1.0 })
+        .map(|(m, tokens)| Example {
+            tokens,
+            other: None,
+            targets: targets(&m.shift),
+            rate: 1.0,
+        })
         .collect();
-    let held_texts: Vec<(&str, Option<&str>)> = held.iter().map(|m| (m.text.as_str(), None)).collect();
+    let held_texts: Vec<(&str, Option<&str>)> =
+        held.iter().map(|m| (m.text.as_str(), None)).collect();
     let held_tokens = model.encode(&held_texts)?;
     let judge = |model: &Model| judge(model, &held, &held_tokens);
-    let fitted = fit(&model, recipe, context, &examples, &[1.0, f64::from(task.strength_weight)], &judge)?;
+    let fitted = fit(
+        &model,
+        recipe,
+        context,
+        &examples,
+        &[1.0, f64::from(task.strength_weight)],
+        &judge,
+    )?;
     let trained = super::Trained::load(&fitted.model, &recipe.encoder)?;
     let said = trained.predict(&held_texts)?;
-    let shifts: Vec<[f32; 10]> = said[0].iter().zip(&said[1]).map(|(d, s)| shift(d, s)).collect();
+    let shifts: Vec<[f32; 10]> = said[0]
+        .iter()
+        .zip(&said[1])
+        .map(|(d, s)| shift(d, s))
+        .collect();
     let mut by_kind: BTreeMap<String, Vec<bool>> = BTreeMap::new();
     for (m, s) in held.iter().zip(&shifts) {
-        by_kind.entry(format!("held/{:?}", m.kind)).or_default().push(right(s, &m.shift));
+        by_kind
+            .entry(format!("held/{:?}", m.kind))
+            .or_default()
+            .push(right(s, &m.shift));
     }
     let mut report = Metrics::new();
     for (kind, hits) in by_kind {
@@ -63,7 +90,10 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
 
 /// Direction and strength of a shift; the strength of a value that does not move is unknown.
 fn targets(shift: &[f32; 10]) -> Vec<Target> {
-    let mut direction = Target { value: vec![1.0; 10], weight: vec![1.0; 10] };
+    let mut direction = Target {
+        value: vec![1.0; 10],
+        weight: vec![1.0; 10],
+    };
     let mut strength = Target::unknown(10);
     for (v, &s) in shift.iter().enumerate() {
         if s == 0.0 {
@@ -100,8 +130,15 @@ fn judge(model: &Model, held: &[InstructionExample], tokens: &[Encoding]) -> Res
         }
     }
     let error = error / f64::max(n, 1.0);
-    let metrics = vec![("held_direction".to_owned(), direction), ("held_error".to_owned(), error)];
-    Ok(Verdict { score: direction - error, metrics, config })
+    let metrics = vec![
+        ("held_direction".to_owned(), direction),
+        ("held_error".to_owned(), error),
+    ];
+    Ok(Verdict {
+        score: direction - error,
+        metrics,
+        config,
+    })
 }
 
 #[cfg(test)]
