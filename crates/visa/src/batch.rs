@@ -104,7 +104,9 @@ pub(crate) fn run<T: Record, R: Serialize>(
     output::flush()?;
     outcome?;
     if failed > 0 {
-        eprintln!("visa: {failed} of {done} records failed and were skipped");
+        crate::exit::note(&format!(
+            "{failed} of {done} records failed and were skipped"
+        ));
         return Err(Failure::Reported);
     }
     Ok(())
@@ -200,7 +202,7 @@ fn handle<T: Record, R: Serialize>(
             OnError::Stop => return Err(Failure::Input(error)),
             OnError::Skip => {
                 let error = crate::exit::words(&error);
-                eprintln!("visa: {error}; skipped");
+                crate::exit::note(&format!("{error}; skipped"));
                 *failed += 1;
                 writer.error(&id, &error)?;
             }

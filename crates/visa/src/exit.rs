@@ -1,5 +1,6 @@
 //! How a run ends: the exit codes of the contract, and the message that goes with each.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Why a command ended early. The variant decides the exit code; the message names place and remedy.
@@ -57,8 +58,13 @@ impl Failure {
 }
 
 fn say(error: &anyhow::Error, code: u8) -> u8 {
-    eprintln!("visa: {}", words(error));
+    note(&words(error));
     code
+}
+
+/// Says something on stderr, which may be closed: that is no reason to fail.
+pub(crate) fn note(message: &str) {
+    let _ = writeln!(std::io::stderr(), "visa: {message}");
 }
 
 /// The whole chain of an error in one line; a cause that its error has told already is not told again.

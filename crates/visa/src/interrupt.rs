@@ -22,7 +22,7 @@ pub(crate) fn install() -> Result<(), Failure> {
         let earlier = COUNT.fetch_add(1, Ordering::SeqCst);
         if let (Some(flag), 0) = (GRACEFUL.get(), earlier) {
             flag.store(true, Ordering::SeqCst);
-            eprintln!("\nvisa: stopping after this step; press Ctrl-C again to stop at once");
+            crate::exit::note("stopping after this step; press Ctrl-C again to stop at once");
             return;
         }
         crate::output::finish_line(PATIENCE);

@@ -226,6 +226,7 @@ pub(crate) fn run(arguments: Arguments, settings: &Settings) -> Result<(), Failu
                     }
                 };
                 let tools = tools.get()?;
+                tools.prepare(&request.goal)?;
                 results.push(tools.rewrite(&request, &options, &|words| spinner.say(words)));
                 spinner.clear();
             }
@@ -413,16 +414,21 @@ impl Tools {
         })
     }
 
+    /// Loads what only this goal needs: words need the translator.
+    fn prepare(&mut self, goal: &Goal) -> Result<(), Failure> {
+        if self.translator.is_none() && matches!(goal, Goal::Instruction(_)) {
+            let translator = Translator::find(&self.models, &self.trunk).map_err(model)?;
+            self.translator = Some(translator);
+        }
+        Ok(())
+    }
+
     fn rewrite(
         &mut self,
         request: &RewriteRequest,
         options: &RewriteOptions,
         say: &dyn Fn(String),
     ) -> anyhow::Result<Outcome> {
-        // Only words need the translator.
-        if self.translator.is_none() && matches!(request.goal, Goal::Instruction(_)) {
-            self.translator = Some(Translator::find(&self.models, &self.trunk)?);
-        }
         let mut rewriting = Loop {
             values: self.detector,
             checker: &self.checker,

@@ -154,7 +154,7 @@ fn failure(error: visa_train::Error) -> Failure {
     use visa_train::Error;
     match error {
         Error::Interrupted { .. } | Error::InterruptedEarly { .. } => {
-            eprintln!("visa: {error}");
+            crate::exit::note(&error.to_string());
             Failure::Interrupted
         }
         Error::Recipe { .. } => Failure::Usage(error.into()),

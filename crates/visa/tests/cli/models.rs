@@ -38,6 +38,11 @@ fn missing_models_name_where_was_looked() {
         &["rewrite", "--shift", "power=1", "Some text."],
         &["rewriter", "not found"],
     );
+    check(
+        |d| fs::remove_dir_all(d.join("translator")).expect("removed"),
+        &["rewrite", "--persona", "someone kind", "Some text."],
+        &["translator", "not found"],
+    );
     let run = finish(command(&["detect", "--model", "/nowhere/at/all", "x"]), b"");
     run.fails(3, &["/nowhere/at/all"]);
 }
