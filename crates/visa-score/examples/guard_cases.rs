@@ -96,6 +96,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             show,
         );
     }
+    let long = wiki.repeat(1 + 1_000_000 / wiki.len());
+    let long: String = long.chars().take(1_000_000).collect();
+    let start = std::time::Instant::now();
+    let found = guards(&long, &long).len();
+    println!(
+        "{} bytes against themselves: {found} violations, {:.2?}",
+        long.len(),
+        start.elapsed()
+    );
     Ok(())
 }
 

@@ -5,13 +5,15 @@
 //! nothing about the rest of the meaning; that is the consistency model's part. Time and memory are linear.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
 use crate::literal::{self, Literal, Runs};
 use crate::negation::{self, Ledger, Mark};
-use crate::number::{self, ESSENTIAL, Fact};
+use crate::number::{self, Fact};
 use crate::token::{self, Kind, Token};
+use crate::units::ESSENTIAL;
 use crate::{name, sentence};
 
 /// What a guard watches.
@@ -181,7 +183,8 @@ struct Reading<'a> {
     ledger: Ledger,
     /// All words in the form in which names are compared, for "in any case".
     words: HashSet<String>,
-    runs: Runs,
+    /// Made when the other text has a quotation.
+    runs: OnceLock<Runs>,
 }
 
 impl<'a> Reading<'a> {
@@ -213,7 +216,6 @@ impl<'a> Reading<'a> {
             .filter(|(t, hidden)| t.kind != Kind::Sign && !**hidden)
             .map(|(t, _)| name::key(t.text))
             .collect();
-        let runs = Runs::new(&tokens);
         Reading {
             text,
             tokens,
@@ -223,13 +225,17 @@ impl<'a> Reading<'a> {
             names,
             ledger,
             words,
-            runs,
+            runs: OnceLock::new(),
         }
     }
 
     /// How a fact is written.
     fn written(&self, fact: &Fact) -> &'a str {
         &self.text[self.tokens[fact.from].start..self.tokens[fact.to - 1].end()]
+    }
+
+    fn runs(&self) -> &Runs {
+        self.runs.get_or_init(|| Runs::new(&self.tokens))
     }
 
     fn slice(&self, range: &std::ops::Range<usize>) -> &[Token<'a>] {
@@ -361,7 +367,7 @@ fn quotations(original: &Reading<'_>, candidate: &Reading<'_>, found: &mut Vec<G
         (candidate, original, "is not in the original"),
     ] {
         for range in &from.quotations {
-            if !to.runs.contain(from.slice(range)) {
+            if !to.runs().contain(from.slice(range)) {
                 found.push(violation(
                     GuardKind::Quotation,
                     from.text[range.clone()].trim(),

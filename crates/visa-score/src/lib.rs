@@ -4,6 +4,7 @@
 //! from a consistency model, both elsewhere; the [`guards`] are rules and need no model. This crate generates nothing
 //! and reads no file.
 
+mod calendar;
 pub mod cases;
 mod combine;
 mod error;
@@ -15,6 +16,7 @@ mod negation;
 mod number;
 mod sentence;
 mod token;
+mod units;
 mod verdict;
 
 pub use combine::{Consistency, Score, ValueScore, Weights, score};

@@ -139,7 +139,8 @@ fn initials(tokens: &[Token<'_>], starts: &[bool]) -> Vec<bool> {
             }
             // Opening brackets and list numbers keep what was before them.
             let here = expected;
-            if !sign && !(token.kind == Kind::Number && token.line) {
+            let item = token.kind == Kind::Number && token.line;
+            if !sign && !item {
                 expected = false;
             }
             here && !sign

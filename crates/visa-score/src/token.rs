@@ -133,12 +133,8 @@ fn numeral(rest: &str) -> usize {
             Some(b'.') if digit(at + 1) => at += 1,
             Some(b',') if group(at + 1) => at += 1,
             // Narrow and thin no-break spaces group digits in some typography.
-            Some(0xe2)
-                if rest[at..].starts_with('\u{202f}') || rest[at..].starts_with('\u{2009}') =>
-            {
-                if group(at + 3) {
-                    at += 3;
-                }
+            Some(0xe2) if rest[at..].starts_with(['\u{202f}', '\u{2009}']) && group(at + 3) => {
+                at += 3
             }
             _ => {}
         }

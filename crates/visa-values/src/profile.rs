@@ -313,8 +313,9 @@ impl<'de, T: Ten> Visitor<'de> for Gather<T> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<T, A::Error> {
         while let Some(name) = map.next_key::<String>()? {
             let value: Value = name.parse().map_err(A::Error::custom)?;
-            let number: f32 = map.next_value()?;
-            self.add(value, number).map_err(A::Error::custom)?;
+            // Read wide, so that a number too large for f32 is refused by the name of its value.
+            let number: f64 = map.next_value()?;
+            self.add(value, number as f32).map_err(A::Error::custom)?;
         }
         Ok(self.done())
     }

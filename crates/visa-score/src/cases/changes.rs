@@ -239,9 +239,9 @@ fn dropped(text: &str, range: Range<usize>) -> Case {
             "dropped not",
         ),
         _ => {
-            let spaced = text[range.end..].starts_with(' ');
-            let end = range.end
-                + usize::from(spaced && !old.starts_with('n') || spaced && old.len() == 2);
+            let suffix = matches!(old.as_str(), "n't" | "n’t");
+            let spaced = !suffix && text[range.end..].starts_with(' ');
+            let end = range.end + usize::from(spaced);
             case(text, replaced(text, range.start..end, ""), "dropped not")
         }
     }
