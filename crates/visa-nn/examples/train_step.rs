@@ -1,0 +1,74 @@
+//! Time of a training step of a small decoder, forward and backward:
+//! `cargo run --release -p visa-nn --example train_step`.
+//!
+//! Prints wall time and, where Linux tells it, processor time, which means
+//! something on a busy machine too.
+#![allow(clippy::print_stdout, missing_docs)]
+
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+use visa_nn::ops::{Precision, set_precision};
+use visa_nn::{Decoder, DecoderConfig};
+
+/// Processor seconds of all threads so far: fields 14 and 15, in hundredths.
+fn processor() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let mut fields = stat.rsplit(')').next()?.split_whitespace().skip(11);
+    let ticks: f64 = fields.next()?.parse().ok()?;
+    let system: f64 = fields.next()?.parse().ok()?;
+    Some((ticks + system) / 100.0)
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    visa_kernels::startup::prepare()?;
+    let config = DecoderConfig {
+        vocab_size: 8192,
+        hidden_size: 256,
+        intermediate_size: 704,
+        num_hidden_layers: 8,
+        num_attention_heads: 4,
+        num_key_value_heads: 2,
+        head_dim: 64,
+        max_position_embeddings: 512,
+        rms_norm_eps: 1e-5,
+        rope_theta: 10_000.0,
+        tie_word_embeddings: true,
+        attention_bias: false,
+        mlp_bias: false,
+        bos_token_id: None,
+        eos_token_ids: Vec::new(),
+        pad_token_id: None,
+    };
+    let device = Device::Cpu;
+    let decoder = Decoder::new_random(&config, 1, &device)?;
+    let weights: usize = decoder.vars().iter().map(|(_, v)| v.elem_count()).sum();
+    let (rows, length) = (16usize, 256usize);
+    let ids: Vec<u32> = (0..rows * length).map(|i| (i * 31 % 8192) as u32).collect();
+    let ids = Tensor::from_vec(ids, (rows, length), &device)?;
+    let ones = Tensor::ones((rows, length), candle_core::DType::F32, &device)?;
+    println!("{weights} weights, {} tokens a step", rows * length);
+    for precision in [Precision::F32, Precision::Bf16] {
+        set_precision(precision);
+        let mut best = f64::INFINITY;
+        let steps = 6;
+        let step = || -> Result<(), Box<dyn std::error::Error>> {
+            decoder.loss(&ids, &ids, &ones)?.backward()?;
+            Ok(())
+        };
+        step()?;
+        let before = processor();
+        for _ in 0..steps {
+            let start = Instant::now();
+            step()?;
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        print!("{precision:?}: {:.0} ms a step", best * 1e3);
+        if let (Some(before), Some(after)) = (before, processor()) {
+            let used = (after - before) / f64::from(steps);
+            print!(", {:.0} ms of processor time", used * 1e3);
+        }
+        println!();
+    }
+    Ok(())
+}
