@@ -106,12 +106,14 @@ fn columns(style: &Style, rows: &[Row]) -> String {
 
 fn stacked(style: &Style, rows: &[Row]) -> String {
     let mut out = String::new();
-    let sides: [(&str, fn(&Row) -> &[Piece<Side>]); 2] =
-        [("before", |r| &r.before), ("after", |r| &r.after)];
-    for (title, side) in sides {
+    let before = |row: &Row| row.before.clone();
+    let after = |row: &Row| row.after.clone();
+    for (title, pieces) in [
+        ("before", rows.iter().flat_map(before).collect::<Vec<_>>()),
+        ("after", rows.iter().flat_map(after).collect()),
+    ] {
         out.push_str(&format!("  {}\n", style.paint(HEADING, title)));
-        let all: Vec<Piece<Side>> = rows.iter().flat_map(|r| side(r).to_vec()).collect();
-        for (drawn, _) in lines(style, &all, style.width - 2) {
+        for (drawn, _) in lines(style, &pieces, style.width - 2) {
             out.push_str(format!("  {drawn}").trim_end());
             out.push('\n');
         }

@@ -12,59 +12,93 @@ pub(crate) struct Mark {
     pub(crate) weight: f32,
 }
 
-/// The text, wrapped, with the spans numbered and marked, and a line a span under it.
+/// Values named for a stretch: the strongest, and no more than say something.
+const NAMED: usize = 3;
+/// Weights below this are not worth a person's time.
+const WEAK: f32 = 0.1;
+
+/// The text, wrapped, with its value-bearing stretches marked, and under it what each of them speaks.
 pub(crate) fn marked(style: &Style, text: &str, spans: &[Mark]) -> String {
-    let mut spans: Vec<&Mark> = spans
-        .iter()
-        .filter(|s| {
-            s.start < s.end && text.is_char_boundary(s.start) && text.is_char_boundary(s.end)
-        })
-        .collect();
-    spans.sort_by_key(|s| (s.start, std::cmp::Reverse(s.end)));
+    let stretches = stretches(text, spans);
     let mut out = String::new();
-    for line in wrap(&pieces(text, &spans), style.width.saturating_sub(4)) {
+    for line in wrap(&pieces(text, &stretches), style.width.saturating_sub(4)) {
         out.push_str("  ");
         for piece in line {
             out.push_str(&draw(style, &piece));
         }
         out.push('\n');
     }
-    if !spans.is_empty() {
+    if !stretches.is_empty() {
         out.push('\n');
     }
-    let name_width = spans.iter().map(|s| s.name.len()).max().unwrap_or(0);
-    let shown = if style.unicode {
+    let (open, close, dots) = if style.unicode {
         ('“', '”', '…')
     } else {
         ('"', '"', '.')
     };
-    for span in &spans {
-        let paint = if span.weight < 0.0 {
-            NEGATIVE
-        } else {
-            POSITIVE
-        };
+    for stretch in &stretches {
         let quoted = excerpt(
-            &text[span.start..span.end],
-            style.width.saturating_sub(name_width + 12),
-            shown.2,
+            &text[stretch.start..stretch.end],
+            style.width.saturating_sub(6),
+            dots,
         );
-        let label = format!("{:<name_width$} {:+.2}", span.name, span.weight);
-        out.push_str(&format!(
-            "  {}  {}{quoted}{}\n",
-            style.paint(paint, &label),
-            shown.0,
-            shown.1
-        ));
+        out.push_str(&format!("  {open}{quoted}{close}\n     "));
+        for (name, weight) in &stretch.values {
+            let paint = if *weight < 0.0 { NEGATIVE } else { POSITIVE };
+            out.push_str(&format!(
+                " {}",
+                style.paint(paint, &format!("{name} {weight:+.2}"))
+            ));
+        }
+        out.push('\n');
     }
     out
+}
+
+/// A stretch of the text with the values it speaks, strongest first; at least one.
+struct Stretch<'a> {
+    start: usize,
+    end: usize,
+    values: Vec<(&'a str, f32)>,
+}
+
+/// Marks of the same stretch together, in the order of the text; weak ones and offsets that do not fit left out.
+fn stretches<'a>(text: &str, spans: &'a [Mark]) -> Vec<Stretch<'a>> {
+    let mut sorted: Vec<&Mark> = spans
+        .iter()
+        .filter(|s| s.weight.abs() >= WEAK && s.start < s.end)
+        .filter(|s| text.is_char_boundary(s.start) && text.is_char_boundary(s.end))
+        .collect();
+    sorted.sort_by(|a, b| {
+        let place = |s: &Mark| (s.start, std::cmp::Reverse(s.end));
+        place(a)
+            .cmp(&place(b))
+            .then(b.weight.abs().total_cmp(&a.weight.abs()))
+    });
+    let mut stretches: Vec<Stretch<'a>> = Vec::new();
+    for span in sorted {
+        match stretches.last_mut() {
+            Some(last) if (last.start, last.end) == (span.start, span.end) => {
+                if last.values.len() < NAMED {
+                    last.values.push((&span.name, span.weight));
+                }
+            }
+            _ => stretches.push(Stretch {
+                start: span.start,
+                end: span.end,
+                values: vec![(&span.name, span.weight)],
+            }),
+        }
+    }
+    stretches
 }
 
 /// 0: no mark; 1: embraced; −1: rejected.
 type Side = i8;
 
-/// The text cut at the spans. Where spans overlap the earlier, longer one is drawn.
-fn pieces(text: &str, spans: &[&Mark]) -> Vec<Piece<Side>> {
+/// The text cut at the stretches, each with the side of its strongest value. Where they overlap the earlier, longer one
+/// is drawn.
+fn pieces(text: &str, spans: &[Stretch<'_>]) -> Vec<Piece<Side>> {
     let mut pieces = Vec::new();
     let mut at = 0;
     for span in spans {
@@ -76,7 +110,11 @@ fn pieces(text: &str, spans: &[&Mark]) -> Vec<Piece<Side>> {
             text: text[at..start].to_string(),
             mark: 0,
         });
-        let side = if span.weight < 0.0 { -1 } else { 1 };
+        let side = if span.values.first().is_some_and(|v| v.1 < 0.0) {
+            -1
+        } else {
+            1
+        };
         pieces.push(Piece {
             text: text[start..span.end].to_string(),
             mark: side,
@@ -136,6 +174,8 @@ mod tests {
         let spans = [
             mark(text, "fame does not matter", "power", -0.31),
             mark(text, "so the children sleep safely", "security", 0.42),
+            mark(text, "so the children sleep safely", "tradition", 0.04),
+            mark(text, "fame does not matter", "achievement", -0.2),
         ];
         check(
             &marked(&Style { width: 50, ..PLAIN }, text, &spans),
@@ -143,8 +183,10 @@ mod tests {
   We lock the doors at night, [+so the children]
   [+sleep safely]; [-fame does not matter].
 
-  security +0.42  “so the children sleep safely”
-  power    -0.31  “fame does not matter”",
+  “so the children sleep safely”
+      security +0.42
+  “fame does not matter”
+      power -0.31 achievement -0.20",
         );
     }
 
@@ -166,8 +208,10 @@ mod tests {
             "
   [+Naïve trust].
 
-  benevolence +0.50  “Naïve trust”
-  security    +0.20  “trust”",
+  “Naïve trust”
+      benevolence +0.50
+  “trust”
+      security +0.20",
         );
         check(&marked(&PLAIN, text, &spans[2..]), "  Naïve trust.");
     }

@@ -2,53 +2,36 @@
 
 use visa_score::Score;
 
-use super::{DIM, HEADING, REMOVED, Style};
+use super::wrap::paragraph;
+use super::{DIM, Style};
 
 /// A score in a line each for meaning, values, guards and total.
 pub(crate) fn score(style: &Style, score: &Score) -> String {
     let c = &score.consistency;
     let v = &score.value;
-    let row = |name: &str, words: String| {
-        format!("  {}  {words}\n", style.paint(DIM, &format!("{name:<8}")))
+    let row = |name: &str, words: &str| {
+        // Hung under the first word, so that narrow terminals can read it.
+        let words = paragraph(words, 12, style.width);
+        let name = style.paint(DIM, &format!("{name:<8}"));
+        format!("  {name}  {}", words.trim_start())
     };
-    let mut out = row(
-        "meaning",
-        format!(
-            "{}{} ({:.2}: forward {:.2}, backward {:.2})",
-            meaning(c.mean()),
-            directions(c.forward, c.backward),
-            c.mean(),
-            c.forward,
-            c.backward
-        ),
-    );
+    let sides = format!("forward {:.2}, backward {:.2}", c.forward, c.backward);
+    let kept = format!("{}{}", meaning(c.mean()), directions(c.forward, c.backward));
+    let mut out = row("meaning", &format!("{kept} ({:.2}: {sides})", c.mean()));
     let numbers = format!("distance {:.2}, direction {:+.2}", v.l2, v.movement);
     out.push_str(&row(
         "values",
-        format!("{} ({numbers})", progress(v.progress)),
+        &format!("{} ({numbers})", progress(v.progress)),
     ));
     if score.guards.is_empty() {
-        out.push_str(&row(
-            "guards",
-            "numbers, dates, names, negations, quotations, URLs, code intact".into(),
-        ));
+        let intact = "numbers, dates, names, negations, quotations, URLs, code intact";
+        out.push_str(&row("guards", intact));
     }
     for violation in &score.guards {
-        let sign = style.paint(REMOVED, style.sign("✗", "x"));
-        out.push_str(&row(
-            "guards",
-            format!("{sign} {}", super::printable(&violation.detail)),
-        ));
+        let sign = style.sign("✗", "x");
+        out.push_str(&row("guards", &format!("{sign} {}", violation.detail)));
     }
-    let paint = if score.guards.is_empty() {
-        HEADING
-    } else {
-        REMOVED
-    };
-    out.push_str(&row(
-        "total",
-        style.paint(paint, &format!("{:.2} of 1", score.total)),
-    ));
+    out.push_str(&row("total", &format!("{:.2} of 1", score.total)));
     out
 }
 
