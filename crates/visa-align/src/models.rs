@@ -246,7 +246,7 @@ fn default_places() -> Vec<Place> {
     }
     places.push(Place {
         reason: "the checkout this program was built from",
-        path: Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models"),
+        path: checkout().join("models"),
     });
     if let Some(data) = user_data_dir() {
         places.push(Place {
@@ -255,6 +255,14 @@ fn default_places() -> Vec<Place> {
         });
     }
     places
+}
+
+/// Two folders up from this crate, without the dots, since people read the path.
+fn checkout() -> PathBuf {
+    let mut path = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    path.pop();
+    path.pop();
+    path
 }
 
 fn user_data_dir() -> Option<PathBuf> {
