@@ -73,7 +73,7 @@ impl Format {
         }
     }
 
-    fn reader<'t>(self, text: &'t str, headers: bool) -> csv::Reader<&'t [u8]> {
+    fn reader(self, text: &str, headers: bool) -> csv::Reader<&[u8]> {
         csv::ReaderBuilder::new()
             .delimiter(self.delimiter)
             .quoting(self.quoting)
