@@ -8,6 +8,7 @@
 //! | [`data`], [`tokenizer`] | text streams, token caches, packing, mixing; the byte-level BPE |
 //! | [`lm`] | the decoder from scratch on plain text |
 //! | [`encoder`] | detector, translator and consistency checker: adapters and heads on one trunk |
+//! | [`pairs`], [`sft`] | "take the reason out, put it back": examples, and training on them |
 //! | [`generate`] | data that we write ourselves |
 //!
 //! Nothing here serves requests, and no model is read from a network.
@@ -19,8 +20,10 @@ mod error;
 pub mod generate;
 pub mod lm;
 pub mod optim;
+pub mod pairs;
 pub mod runlog;
 pub mod schedule;
+pub mod sft;
 pub mod tokenizer;
 pub mod trainer;
 

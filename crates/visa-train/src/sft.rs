@@ -1,0 +1,425 @@
+//! `train sft`: the language model learns to write the clause that a wanted value shift asks for.
+//!
+//! One example is one sequence in the rewriter's format ([`visa_align::format`]); the loss counts
+//! clause, final punctuation and end, and a little of the text before so that the model stays one.
+//! Control tokens are dropped now and then, so that the model can also write without a wish. Which
+//! clauses are good is not judged here: the loop's scores do that.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor, Var};
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use visa_align::format::{self, Marks};
+use visa_nn::sample::{SampleOptions, generate_batch};
+use visa_nn::{Decoder, StoreType, Tokenizer};
+
+use crate::lm::{Precision, append, save_model};
+use crate::pairs::{Labeller, Origin, Pair, PairsRecipe, load_or_make};
+use crate::trainer::{self, Loss, Metrics, Summary, Task, TrainerConfig};
+use crate::{Error, Result, RunContext};
+
+/// One pair in so many is held out.
+const HELD_OUT: usize = 40;
+/// Micro-batches that are sorted by length together.
+const POOL: usize = 16;
+
+/// Everything that makes a rewriter out of a language model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SftRecipe {
+    /// Start of every random stream.
+    pub seed: u64,
+    /// The folder of the language model, with its tokenizer.
+    pub lm: PathBuf,
+    /// Factors of matrix products.
+    pub precision: Precision,
+    /// Examples in a micro-batch.
+    pub batch: usize,
+    /// Longest sequence in tokens; context is cut from the left, then left out.
+    pub max_tokens: usize,
+    /// Weight of the loss on context and stem, beside 1 on the clause.
+    pub prompt_weight: f32,
+    /// Share of examples whose control tokens are dropped.
+    pub drop_control: f64,
+    /// Held-out examples of each origin in an evaluation.
+    pub valid_examples: usize,
+    /// The examples.
+    pub pairs: PairsRecipe,
+    /// The loop.
+    pub trainer: TrainerConfig,
+}
+
+impl Default for SftRecipe {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            lm: "runs/lm/model".into(),
+            precision: Precision::default(),
+            batch: 32,
+            max_tokens: 160,
+            prompt_weight: 0.1,
+            drop_control: 0.1,
+            valid_examples: 200,
+            pairs: PairsRecipe::default(),
+            trainer: TrainerConfig::default(),
+        }
+    }
+}
+
+/// Trains the rewriter and writes it as bf16 into the folder `model` of the run.
+///
+/// # Errors
+/// What data, checkpoints, the labeller or the loop report; [`Error::Interrupted`] after a
+/// checkpoint.
+pub fn train(
+    recipe: &SftRecipe,
+    labeller: Option<&Labeller>,
+    context: &RunContext,
+) -> Result<Summary> {
+    recipe.precision.set();
+    context.save_recipe(recipe)?;
+    let tokenizer = Tokenizer::load(&recipe.lm)?;
+    let mut decoder = Decoder::load(&recipe.lm, &Device::Cpu)?;
+    tokenizer.check_fits(decoder.config().vocab_size)?;
+    decoder.set_trainable(|_| true)?;
+    let pairs = load_or_make(&recipe.pairs, labeller, context)?;
+    let mut task = Sft::new(recipe, tokenizer, decoder, &pairs, context)?;
+    let summary = trainer::run(&mut task, &recipe.trainer, context)?;
+    save_model(
+        &task.decoder,
+        &task.tokenizer,
+        &context.out.join("model"),
+        StoreType::Bf16,
+    )?;
+    Ok(summary)
+}
+
+/// A tokenised pair: the prompt in two forms, and what is to be written.
+struct Example {
+    /// `<|begin|>` and value tokens.
+    control: Vec<u32>,
+    /// `<|text|>` to the end of the stem.
+    prompt: Vec<u32>,
+    /// Clause, final punctuation, `<|end|>`.
+    answer: Vec<u32>,
+    origin: Origin,
+}
+
+impl Example {
+    fn new(pair: &Pair, tokenizer: &Tokenizer, marks: &Marks, max: usize) -> Result<Option<Self>> {
+        let shift = pair.shift.unwrap_or_default();
+        let mut control = vec![marks.begin];
+        for token in format::value_tokens(&shift) {
+            control.push(tokenizer.require(&token)?);
+        }
+        let plain = |text: &str| Ok::<_, Error>(tokenizer.encode_plain(text)?.ids);
+        let mut answer = plain(&pair.clause)?;
+        answer.extend(plain(&pair.terminator)?);
+        answer.push(marks.end);
+        let stem = plain(&pair.stem)?;
+        let room = max.saturating_sub(control.len() + stem.len() + answer.len() + 2);
+        let mut before = plain(&pair.context)?;
+        if before.len() > room {
+            // Half a context is worse than none: inference gives whole sentences.
+            before.clear();
+        }
+        let mut prompt = vec![marks.text];
+        prompt.extend(before);
+        prompt.push(marks.edit);
+        prompt.extend(stem);
+        let len = control.len() + prompt.len() + answer.len();
+        Ok((len <= max).then_some(Self {
+            control,
+            prompt,
+            answer,
+            origin: pair.origin,
+        }))
+    }
+
+    fn len(&self) -> usize {
+        self.control.len() + self.prompt.len() + self.answer.len()
+    }
+}
+
+/// Rows of a batch, padded on the right.
+#[derive(Default)]
+struct Rows {
+    rows: Vec<(Vec<u32>, Vec<f32>)>,
+}
+
+impl Rows {
+    /// Adds an example, with or without its control tokens.
+    fn push(&mut self, example: &Example, control: bool, prompt_weight: f32) {
+        let head = if control {
+            &example.control[..]
+        } else {
+            &example.control[..1]
+        };
+        let ids = [head, &example.prompt, &example.answer].concat();
+        // The weight of a target stands at its input; control tokens are given, not learnt.
+        let mut weights = vec![0.0; head.len()];
+        weights.extend(vec![prompt_weight; example.prompt.len() - 1]);
+        weights.extend(vec![1.0; example.answer.len()]);
+        self.rows.push((ids, weights));
+    }
+
+    /// Inputs, targets and weights `[B, S]`, and how many tokens were not padding.
+    fn tensors(&self, pad: u32) -> Result<(Tensor, Tensor, Tensor, usize)> {
+        let width = self
+            .rows
+            .iter()
+            .map(|(ids, _)| ids.len() - 1)
+            .max()
+            .unwrap_or(1);
+        let (mut ids, mut targets, mut weights) = (Vec::new(), Vec::new(), Vec::new());
+        let mut tokens = 0;
+        for (row, row_weights) in &self.rows {
+            let n = row.len() - 1;
+            tokens += n;
+            ids.extend_from_slice(&row[..n]);
+            targets.extend_from_slice(&row[1..]);
+            weights.extend_from_slice(&row_weights[..n]);
+            for _ in n..width {
+                ids.push(pad);
+                targets.push(pad);
+                weights.push(0.0);
+            }
+        }
+        let shape = (self.rows.len(), width);
+        Ok((
+            Tensor::from_vec(ids, shape, &Device::Cpu)?,
+            Tensor::from_vec(targets, shape, &Device::Cpu)?,
+            Tensor::from_vec(weights, shape, &Device::Cpu)?,
+            tokens,
+        ))
+    }
+}
+
+/// The rewriter as a task.
+struct Sft<'a> {
+    recipe: &'a SftRecipe,
+    tokenizer: Tokenizer,
+    decoder: Decoder,
+    pad: u32,
+    end: u32,
+    train: Vec<Example>,
+    valid: Vec<Example>,
+    /// The order of one pass, made when first needed.
+    order: Option<(u64, Vec<Vec<u32>>)>,
+    /// Micro-batches drawn.
+    drawn: u64,
+    samples: PathBuf,
+}
+
+impl<'a> Sft<'a> {
+    fn new(
+        recipe: &'a SftRecipe,
+        tokenizer: Tokenizer,
+        decoder: Decoder,
+        pairs: &[Pair],
+        context: &RunContext,
+    ) -> Result<Self> {
+        let marks = Marks::of(&tokenizer).map_err(|e| Error::Input(e.to_string()))?;
+        let (mut train, mut valid) = (Vec::new(), Vec::new());
+        for (i, pair) in pairs.iter().enumerate() {
+            if let Some(example) = Example::new(pair, &tokenizer, &marks, recipe.max_tokens)? {
+                let into = if i % HELD_OUT == HELD_OUT / 2 {
+                    &mut valid
+                } else {
+                    &mut train
+                };
+                into.push(example);
+            }
+        }
+        if train.len() < recipe.batch {
+            return Err(Error::Input(format!(
+                "only {} examples, fewer than one batch of {}; give it more sources",
+                train.len(),
+                recipe.batch
+            )));
+        }
+        context.say(&format!(
+            "{} examples, {} held out",
+            train.len(),
+            valid.len()
+        ));
+        Ok(Self {
+            recipe,
+            decoder,
+            pad: marks.pad,
+            end: marks.end,
+            tokenizer,
+            train,
+            valid,
+            order: None,
+            drawn: 0,
+            samples: context.out.join("samples.txt"),
+        })
+    }
+
+    /// The examples of the next micro-batch: of similar length, each once in a pass.
+    fn next(&mut self) -> Vec<u32> {
+        let size = self.recipe.batch;
+        let per_pass = (self.train.len() / size) as u64;
+        let (pass, place) = (self.drawn / per_pass, self.drawn % per_pass);
+        if self.order.as_ref().is_none_or(|(of, _)| *of != pass) {
+            let mut rng = self.rng(1, pass);
+            let mut all: Vec<u32> = (0..self.train.len() as u32).collect();
+            all.shuffle(&mut rng);
+            all.truncate(per_pass as usize * size);
+            let mut batches = Vec::new();
+            for pool in all.chunks_mut(size * POOL) {
+                pool.sort_by_key(|&i| self.train[i as usize].len());
+                batches.extend(pool.chunks(size).map(<[u32]>::to_vec));
+            }
+            batches.shuffle(&mut rng);
+            self.order = Some((pass, batches));
+        }
+        self.drawn += 1;
+        let (_, batches) = self.order.as_ref().expect("made above");
+        batches[place as usize].clone()
+    }
+
+    fn rng(&self, stream: u64, number: u64) -> ChaCha8Rng {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.recipe.seed);
+        rng.set_stream(stream);
+        rng.set_word_pos(u128::from(number) << 32);
+        rng
+    }
+
+    /// Mean loss on the answers of held-out examples of one origin.
+    fn held_out(&self, origin: Origin, control: bool) -> Result<Option<f64>> {
+        let mut all: Vec<&Example> = self.valid.iter().filter(|e| e.origin == origin).collect();
+        all.truncate(self.recipe.valid_examples);
+        let (mut sum, mut weight) = (0.0, 0.0);
+        for part in all.chunks(self.recipe.batch) {
+            let mut rows = Rows::default();
+            for example in part {
+                rows.push(example, control, 0.0);
+            }
+            let (ids, targets, weights, _) = rows.tensors(self.pad)?;
+            let (loss, n) = self.decoder.loss_sum(&ids, &targets, &weights, None)?;
+            sum += f64::from(loss.to_scalar::<f32>()?);
+            weight += n;
+        }
+        Ok((weight > 0.0).then(|| sum / weight))
+    }
+
+    /// Clauses for the first held-out stems: without a wish, and for two opposite wishes.
+    fn write_samples(&self, step: u64) -> Result<()> {
+        let wishes = [
+            [0.0; 10],
+            [0.0, 0.0, 0.0, 0.0, 0.0, 0.8, 0.0, 0.0, 0.0, 0.0],
+            [0.8, 0.4, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+            [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.8, 0.0, 0.0],
+            [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.8, 0.4],
+        ];
+        let (mut prompts, mut names) = (Vec::new(), Vec::new());
+        let mined = self.valid.iter().filter(|e| e.origin == Origin::Mined);
+        for example in mined.take(6) {
+            for wish in &wishes {
+                let mut ids = vec![example.control[0]];
+                let tokens = format::value_tokens(wish);
+                for token in &tokens {
+                    ids.push(self.tokenizer.require(token)?);
+                }
+                ids.extend(&example.prompt);
+                let stem = example.prompt.rsplit(|&id| id == example.prompt[0]).next();
+                names.push((
+                    self.tokenizer.decode(stem.unwrap_or_default())?,
+                    tokens.concat(),
+                ));
+                prompts.push(ids);
+            }
+        }
+        let options = SampleOptions {
+            temperature: 0.7,
+            top_p: 0.9,
+            seed: self.recipe.seed,
+            max_tokens: 32,
+            stop_ids: vec![self.end],
+            ..SampleOptions::default()
+        };
+        let outputs = generate_batch(&self.decoder, &prompts, &options, &mut [])?;
+        let mut text = format!("== step {step}\n");
+        for ((stem, wish), output) in names.iter().zip(outputs) {
+            let clause = self.tokenizer.decode(&output.ids)?;
+            text.push_str(&format!("{stem} |{clause}   {wish}\n"));
+        }
+        append(&self.samples, &text)
+    }
+}
+
+impl Task for Sft<'_> {
+    fn vars(&self) -> Vec<(String, Var)> {
+        self.decoder.vars()
+    }
+
+    fn loss(&mut self, _step: u64, _steps: u64, _micro: usize) -> Result<Loss> {
+        let mut rng = self.rng(2, self.drawn);
+        let picked = self.next();
+        let mut rows = Rows::default();
+        for &i in &picked {
+            let control = !rng.random_bool(self.recipe.drop_control.clamp(0.0, 1.0));
+            rows.push(&self.train[i as usize], control, self.recipe.prompt_weight);
+        }
+        let (ids, targets, weights, tokens) = rows.tensors(self.pad)?;
+        let (sum, weight) = self.decoder.loss_sum(&ids, &targets, &weights, None)?;
+        Ok(Loss {
+            loss: (sum / weight)?,
+            weight,
+            items: tokens,
+            metrics: Vec::new(),
+        })
+    }
+
+    fn evaluate(&mut self, step: u64) -> Result<Metrics> {
+        let mut metrics = Metrics::new();
+        for (name, origin) in [
+            ("mined", Origin::Mined),
+            ("argument", Origin::Argument),
+            ("kept", Origin::Kept),
+            ("generated", Origin::Generated),
+        ] {
+            let Some(with) = self.held_out(origin, true)? else {
+                continue;
+            };
+            metrics.push((format!("valid_{name}"), with));
+            // How much the value tokens say about the clause: nats a token.
+            if let Some(without) = self.held_out(origin, false)? {
+                metrics.push((format!("control_{name}"), without - with));
+            }
+        }
+        self.write_samples(step)?;
+        Ok(metrics)
+    }
+
+    fn state(&self) -> Result<serde_json::Value> {
+        Ok(self.drawn.into())
+    }
+
+    fn restore(&mut self, state: &serde_json::Value) -> Result<()> {
+        self.drawn = state
+            .as_u64()
+            .ok_or_else(|| Error::Input("the checkpoint has no data position".into()))?;
+        Ok(())
+    }
+}
+
+/// Labels by a detector: what it sees in each text, context left out.
+pub fn detector_labeller<'a>(detector: &'a visa_align::Detector, folder: &Path) -> Labeller<'a> {
+    let values = |texts: &[String]| {
+        let texts: Vec<visa_align::Text> = texts.iter().map(visa_align::Text::new).collect();
+        let detections = detector
+            .detect(&texts)
+            .map_err(|e| Error::Input(e.to_string()))?;
+        Ok(detections.iter().map(|d| *d.profile.as_array()).collect())
+    };
+    Labeller {
+        name: format!("detector {}", folder.display()),
+        values: Box::new(values),
+    }
+}
