@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -150,7 +150,7 @@ fn tokenize(
     Ok((train, valid))
 }
 
-fn write(path: &PathBuf, tokens: &[u16]) -> Result<Entry> {
+fn write(path: &Path, tokens: &[u16]) -> Result<Entry> {
     let bytes: Vec<u8> = tokens
         .iter()
         .flat_map(|token| token.to_le_bytes())
