@@ -332,3 +332,119 @@ impl Task for Lm<'_> {
         self.mixer.set_drawn(drawn)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::fs;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::data::Kind;
+
+    /// A tokenizer and a little text in `dir`.
+    pub(crate) fn tiny(dir: &Path) -> LmRecipe {
+        let text: String = (0..300)
+            .map(|i| format!("Number {i} walks to the market because it is near.\nIt rains.\n\n"))
+            .collect();
+        let specials = format::specials();
+        let specials: Vec<&str> = specials.iter().map(String::as_str).collect();
+        let tokenizer = Tokenizer::train_bpe(text.lines(), 340, &specials).unwrap();
+        fs::create_dir_all(dir.join("tokenizer")).unwrap();
+        crate::tokenizer::save(&tokenizer, &dir.join("tokenizer")).unwrap();
+        fs::write(
+            dir.join("a.zst"),
+            zstd::encode_all(text.as_bytes(), 1).unwrap(),
+        )
+        .unwrap();
+        LmRecipe {
+            tokenizer: dir.join("tokenizer"),
+            batch: 2,
+            valid_sequences: 2,
+            prompts: vec!["Number".into()],
+            model: Shape {
+                hidden: 16,
+                layers: 2,
+                heads: 2,
+                kv_heads: 1,
+                feed_forward: 32,
+                context: 16,
+            },
+            trainer: TrainerConfig {
+                steps: 6,
+                accumulate: 2,
+                checkpoint_every: 2,
+                eval_every: 3,
+                log_every: 1,
+                ..TrainerConfig::default()
+            },
+            source: vec![Source {
+                name: "a".into(),
+                kind: Kind::Text,
+                path: "a.zst".into(),
+                weight: 1.0,
+                every: 1,
+                skip: None,
+            }],
+            ..LmRecipe::default()
+        }
+    }
+
+    pub(crate) fn context<'a>(dir: &Path, out: &str, stop: &'a AtomicBool) -> RunContext<'a> {
+        RunContext {
+            data: dir.into(),
+            out: dir.join(out),
+            stop,
+            progress: false,
+        }
+    }
+
+    #[test]
+    fn a_resumed_model_has_the_same_bytes() {
+        let (dir, stop) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
+        let recipe = tiny(dir.path());
+        let whole = context(dir.path(), "whole", &stop);
+        let summary = train(&recipe, &whole).unwrap();
+        assert_eq!(summary.evaluation.len(), 1);
+        let loss = summary.evaluation[0].1;
+        assert!(loss > 1.0 && loss < 6.5, "{loss}");
+
+        let parts = context(dir.path(), "parts", &stop);
+        let mut first = recipe.clone();
+        first.trainer.steps = 3;
+        // The schedule knows the end, so the first half must aim at the same one.
+        first.trainer.schedule.shape = crate::schedule::Shape::Wsd;
+        first.trainer.schedule.decay = 1;
+        let mut all = first.clone();
+        all.trainer.steps = 6;
+        let whole = context(dir.path(), "whole-wsd", &stop);
+        train(&all, &whole).unwrap();
+        stop.store(true, Ordering::Relaxed);
+        // Stopped while text is prepared: nothing is left half-done.
+        assert!(train(&all, &parts).unwrap_err().is_interruption());
+        stop.store(false, Ordering::Relaxed);
+        train(&first, &parts).unwrap();
+        train(&all, &parts).unwrap();
+        let name = "model/model.safetensors";
+        assert_eq!(
+            fs::read(whole.out.join(name)).unwrap(),
+            fs::read(parts.out.join(name)).unwrap()
+        );
+        assert!(
+            fs::read_to_string(parts.out.join("samples.txt"))
+                .unwrap()
+                .contains("Number |")
+        );
+    }
+
+    #[test]
+    fn heads_that_do_not_divide_the_width_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut recipe = tiny(dir.path());
+        recipe.model.heads = 3;
+        let tokenizer = Tokenizer::load(&recipe.tokenizer).unwrap();
+        let message = decoder_config(&recipe.model, &tokenizer)
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains("heads 3"), "{message}");
+    }
+}

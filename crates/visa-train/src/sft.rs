@@ -5,6 +5,7 @@
 //! Control tokens are dropped now and then, so that the model can also write without a wish. Which
 //! clauses are good is not judged here: the loop's scores do that.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor, Var};
@@ -85,6 +86,14 @@ pub fn train(
     let mut decoder = Decoder::load(&recipe.lm, &Device::Cpu)?;
     tokenizer.check_fits(decoder.config().vocab_size)?;
     decoder.set_trainable(|_| true)?;
+    let positions = decoder.config().max_position_embeddings;
+    if recipe.max_tokens > positions {
+        let detail = format!(
+            "max_tokens {} is more than the {positions} positions of the language model; lower it",
+            recipe.max_tokens
+        );
+        return Err(Error::recipe(&context.out.join("recipe.toml"), detail));
+    }
     let pairs = load_or_make(&recipe.pairs, labeller, context)?;
     let mut task = Sft::new(recipe, tokenizer, decoder, &pairs, context)?;
     let summary = trainer::run(&mut task, &recipe.trainer, context)?;
@@ -105,6 +114,7 @@ struct Example {
     prompt: Vec<u32>,
     /// Clause, final punctuation, `<|end|>`.
     answer: Vec<u32>,
+    shift: [f32; 10],
     origin: Origin,
 }
 
@@ -135,6 +145,7 @@ impl Example {
             control,
             prompt,
             answer,
+            shift,
             origin: pair.origin,
         }))
     }
@@ -207,6 +218,8 @@ struct Sft<'a> {
     end: u32,
     train: Vec<Example>,
     valid: Vec<Example>,
+    /// What the generator's clauses move, by their tokens up to the end.
+    known: HashMap<Vec<u32>, [f32; 10]>,
     /// The order of one pass, made when first needed.
     order: Option<(u64, Vec<Vec<u32>>)>,
     /// Micro-batches drawn.
@@ -241,6 +254,10 @@ impl<'a> Sft<'a> {
                 recipe.batch
             )));
         }
+        let generated = train
+            .iter()
+            .filter(|e: &&Example| e.origin == Origin::Generated);
+        let known = generated.map(|e| (e.answer.clone(), e.shift)).collect();
         context.say(&format!(
             "{} examples, {} held out",
             train.len(),
@@ -254,6 +271,7 @@ impl<'a> Sft<'a> {
             tokenizer,
             train,
             valid,
+            known,
             order: None,
             drawn: 0,
             samples: context.out.join("samples.txt"),
@@ -306,6 +324,53 @@ impl<'a> Sft<'a> {
             weight += n;
         }
         Ok((weight > 0.0).then(|| sum / weight))
+    }
+
+    /// Samples clauses for the wishes of held-out generated examples. Of those that the generator
+    /// could have written: the share that moves the wished value, and moves it the wished way.
+    fn obedience(&self) -> Result<Metrics> {
+        let valid = self.valid.iter().filter(|e| {
+            e.origin == Origin::Generated && e.shift.iter().filter(|d| **d != 0.0).count() == 1
+        });
+        let asked: Vec<&Example> = valid.take(self.recipe.valid_examples).collect();
+        let prompts: Vec<Vec<u32>> = asked
+            .iter()
+            .map(|e| [&e.control[..], &e.prompt].concat())
+            .collect();
+        if prompts.is_empty() {
+            return Ok(Metrics::new());
+        }
+        let options = SampleOptions {
+            temperature: 0.8,
+            top_p: 0.95,
+            seed: self.recipe.seed,
+            max_tokens: 40,
+            stop_ids: vec![self.end],
+            ..SampleOptions::default()
+        };
+        let (mut known, mut value, mut sign) = (0.0, 0.0, 0.0);
+        let outputs = generate_batch(&self.decoder, &prompts, &options, &mut [])?;
+        for (example, output) in asked.iter().zip(outputs) {
+            let Some(moved) = self.known.get(&output.ids) else {
+                continue;
+            };
+            known += 1.0;
+            let wished = example
+                .shift
+                .iter()
+                .position(|d| *d != 0.0)
+                .unwrap_or_default();
+            if moved[wished] != 0.0 {
+                value += 1.0;
+                sign += f64::from(moved[wished].signum() == example.shift[wished].signum());
+            }
+        }
+        let share = |part: f64, of: f64| if of > 0.0 { part / of } else { 0.0 };
+        Ok(vec![
+            ("sampled_known".into(), known / asked.len() as f64),
+            ("sampled_value".into(), share(value, known)),
+            ("sampled_sign".into(), share(sign, value)),
+        ])
     }
 
     /// Clauses for the first held-out stems: without a wish, and for two opposite wishes.
@@ -393,6 +458,7 @@ impl Task for Sft<'_> {
                 metrics.push((format!("control_{name}"), without - with));
             }
         }
+        metrics.extend(self.obedience()?);
         self.write_samples(step)?;
         Ok(metrics)
     }
@@ -421,5 +487,134 @@ pub fn detector_labeller<'a>(detector: &'a visa_align::Detector, folder: &Path) 
     Labeller {
         name: format!("detector {}", folder.display()),
         values: Box::new(values),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::lm;
+
+    fn pair(origin: Origin, stem: &str, clause: &str, security: f32) -> Pair {
+        let mut shift = [0.0; 10];
+        shift[5] = security;
+        Pair {
+            origin,
+            context: "It rains.".into(),
+            stem: stem.into(),
+            clause: clause.into(),
+            terminator: ".".into(),
+            shift: Some(shift),
+        }
+    }
+
+    #[test]
+    fn the_loss_counts_clause_mark_and_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let tokenizer = Tokenizer::load(&lm::tests::tiny(dir.path()).tokenizer).unwrap();
+        let marks = Marks::of(&tokenizer).unwrap();
+        let pair = pair(Origin::Mined, "He walks", " because it is near", 0.7);
+        let example = Example::new(&pair, &tokenizer, &marks, 160)
+            .unwrap()
+            .unwrap();
+        let decoded = |ids: &[u32]| tokenizer.decode_all(ids).unwrap();
+        assert_eq!(decoded(&example.control), "<|begin|><|security:+2|>");
+        assert_eq!(
+            decoded(&example.prompt),
+            "<|text|>It rains.<|edit|>He walks"
+        );
+        assert_eq!(decoded(&example.answer), " because it is near.<|end|>");
+
+        let mut rows = Rows::default();
+        rows.push(&example, true, 0.25);
+        rows.push(&example, false, 0.25);
+        let (ids, targets, weights, tokens) = rows.tensors(marks.pad).unwrap();
+        let (n, width) = (example.len(), example.len() - 1);
+        assert_eq!(ids.dims(), [2, width]);
+        assert_eq!(tokens, width + width - 1);
+        let targets = targets.to_vec2::<u32>().unwrap();
+        let weights = weights.to_vec2::<f32>().unwrap();
+        let counted = |row: usize| -> Vec<u32> {
+            let pairs = targets[row].iter().zip(&weights[row]);
+            pairs.filter(|(_, w)| **w == 1.0).map(|(t, _)| *t).collect()
+        };
+        assert_eq!(counted(0), example.answer);
+        assert_eq!(counted(1), example.answer);
+        let light = weights[0].iter().filter(|w| **w == 0.25).count();
+        assert_eq!(light, n - example.control.len() - example.answer.len() - 1);
+    }
+
+    #[test]
+    fn too_long_a_context_is_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let tokenizer = Tokenizer::load(&lm::tests::tiny(dir.path()).tokenizer).unwrap();
+        let marks = Marks::of(&tokenizer).unwrap();
+        let mut pair = pair(Origin::Mined, "He walks", " because it is near", 0.0);
+        pair.context = "It rains. ".repeat(40);
+        let example = Example::new(&pair, &tokenizer, &marks, 40)
+            .unwrap()
+            .unwrap();
+        assert_eq!(example.prompt[..2], [marks.text, marks.edit]);
+        pair.stem = "He walks ".repeat(40);
+        assert!(
+            Example::new(&pair, &tokenizer, &marks, 40)
+                .unwrap()
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn a_language_model_becomes_a_rewriter_folder() {
+        let (dir, stop) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
+        let mut lm_recipe = lm::tests::tiny(dir.path());
+        lm_recipe.model.context = 80;
+        lm::train(&lm_recipe, &lm::tests::context(dir.path(), "lm", &stop)).unwrap();
+        crate::pairs::tests::data(dir.path());
+        let recipe = SftRecipe {
+            lm: dir.path().join("lm/model"),
+            batch: 4,
+            pairs: PairsRecipe {
+                generated: 120,
+                ..crate::pairs::tests::recipe()
+            },
+            trainer: TrainerConfig {
+                steps: 8,
+                eval_every: 4,
+                ..TrainerConfig::default()
+            },
+            ..SftRecipe::default()
+        };
+        let mut long = recipe.clone();
+        long.max_tokens = 161;
+        let context = lm::tests::context(dir.path(), "long", &stop);
+        let message = train(&long, None, &context).unwrap_err().to_string();
+        assert!(message.contains("max_tokens 161"), "{message}");
+
+        let mut short = recipe.clone();
+        // Four positions hold no example.
+        short.max_tokens = 4;
+        let context = lm::tests::context(dir.path(), "short", &stop);
+        let message = train(&short, None, &context).unwrap_err().to_string();
+        assert!(message.contains("fewer than one batch"), "{message}");
+
+        let context = lm::tests::context(dir.path(), "sft", &stop);
+        let summary = train(&recipe, None, &context).unwrap();
+        let names: Vec<&str> = summary.evaluation.iter().map(|(n, _)| n.as_str()).collect();
+        assert!(names.contains(&"valid_generated") && names.contains(&"control_generated"));
+        let model = context.out.join("model");
+        for name in [
+            "config.json",
+            "generation_config.json",
+            "model.safetensors",
+            "tokenizer.json",
+            "tokenizer_config.json",
+        ] {
+            assert!(model.join(name).exists(), "{name}");
+        }
+        let tokenizer = Tokenizer::load(&model).unwrap();
+        let decoder = Decoder::load(&model, &Device::Cpu).unwrap();
+        tokenizer.check_fits(decoder.config().vocab_size).unwrap();
     }
 }

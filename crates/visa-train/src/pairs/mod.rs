@@ -333,12 +333,12 @@ fn thin(pairs: &mut Vec<Pair>, recipe: &PairsRecipe) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
 
-    fn recipe() -> PairsRecipe {
+    pub(crate) fn recipe() -> PairsRecipe {
         PairsRecipe {
             generated: 20,
             kept: 1,
@@ -354,7 +354,7 @@ mod tests {
         }
     }
 
-    fn data(dir: &std::path::Path) {
+    pub(crate) fn data(dir: &std::path::Path) {
         let text = "The town built a fence around the pond because it keeps children safe. \
                     They painted it green last summer. It was finished in a week.";
         fs::write(
