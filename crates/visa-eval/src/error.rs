@@ -24,6 +24,14 @@ pub enum EvalError {
         /// The cause.
         source: std::io::Error,
     },
+    /// Examples could not be written.
+    #[error("{}: {source}; name a folder that can be written by --examples DIR", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// A file of a data set is not what it should be.
     #[error("{}: {problem}", path.display())]
     Data {

@@ -32,6 +32,22 @@ pub(super) fn parsed<T, E: std::fmt::Display>(
     })
 }
 
+/// Writes what a suite judged, a JSON object a line, when a folder for it was named.
+pub(super) fn examples(
+    setting: &Setting,
+    suite: &str,
+    objects: impl Iterator<Item = serde_json::Value>,
+) -> Result<(), EvalError> {
+    let Some(folder) = &setting.examples else {
+        return Ok(());
+    };
+    let path = folder.join(format!("{suite}.jsonl"));
+    let text: String = objects.map(|object| format!("{object}\n")).collect();
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&path, text))
+        .map_err(|source| EvalError::Write { path, source })
+}
+
 /// The first `limit` items, or all.
 pub(super) fn limited<T>(mut items: Vec<T>, limit: Option<usize>) -> Vec<T> {
     items.truncate(limit.unwrap_or(usize::MAX));

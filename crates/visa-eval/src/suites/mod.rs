@@ -30,7 +30,7 @@ pub struct Setting {
     pub seed: u64,
     /// At most this many items, for a quick look; all when none.
     pub limit: Option<usize>,
-    /// Where a suite with examples worth reading writes them, a JSON object a line.
+    /// The folder where a suite with examples worth reading writes them, as `SUITE.jsonl`.
     pub examples: Option<PathBuf>,
 }
 

@@ -43,7 +43,7 @@ pub(super) fn run(setting: &Setting) -> Result<Report, EvalError> {
     let mut backend = EmbeddedBackend::find(&setting.models, &detector)?;
     let mut outcomes = Vec::new();
     let mut near = 0;
-    let mut lines = String::new();
+    let mut judged = Vec::new();
     for case in cases(setting)? {
         if outcomes.len() >= setting.limit.unwrap_or(CASES) {
             break;
@@ -75,16 +75,10 @@ pub(super) fn run(setting: &Setting) -> Result<Report, EvalError> {
             options,
         };
         let outcome = engine.rewrite(&request, &Cancel::default(), &mut |_| {})?;
-        let line = serde_json::json!({"id": case.id, "genre": case.genre, "persona": case.persona, "outcome": outcome});
-        lines.push_str(&format!("{line}\n"));
+        judged.push(serde_json::json!({"id": case.id, "genre": case.genre, "persona": case.persona, "outcome": outcome}));
         outcomes.push(outcome);
     }
-    if let Some(path) = &setting.examples {
-        std::fs::write(path, lines).map_err(|source| EvalError::Read {
-            path: path.clone(),
-            source,
-        })?;
-    }
+    data::examples(setting, "rewrite", judged.into_iter())?;
     let accepted: Vec<_> = outcomes
         .iter()
         .filter(|o| o.outcome == OutcomeKind::Rewritten)

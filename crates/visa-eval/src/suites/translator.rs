@@ -52,20 +52,16 @@ pub(super) fn run(setting: &Setting) -> Result<Report, EvalError> {
         .count() as f64
         / cases.len() as f64;
     let order = orders(&cases, &shifts);
-    if let Some(path) = &setting.examples {
-        let lines: String = cases
-            .iter()
-            .zip(&shifts)
-            .map(|(case, shift)| {
-                let line = serde_json::json!({"id": case.id, "instruction": case.instruction, "expected": case.direction, "shift": shift, "right": points_right(case, shift)});
-                format!("{line}\n")
-            })
-            .collect();
-        std::fs::write(path, lines).map_err(|source| EvalError::Read {
-            path: path.clone(),
-            source,
-        })?;
-    }
+    let judged = cases.iter().zip(&shifts).map(|(case, shift)| {
+        serde_json::json!({
+            "id": case.id,
+            "instruction": case.instruction,
+            "expected": case.direction,
+            "shift": shift,
+            "right": points_right(case, shift),
+        })
+    });
+    data::examples(setting, "translator", judged)?;
     Ok(Report {
         suite: "translator".into(),
         figures: vec![

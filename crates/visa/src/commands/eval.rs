@@ -21,8 +21,8 @@ pub(crate) struct Arguments {
     /// At most this many items a suite, for a quick look
     #[arg(long, value_name = "N", env = "VISA_LIMIT")]
     limit: Option<usize>,
-    /// Where suites with examples worth reading write them, a JSON object a line
-    #[arg(long, value_name = "FILE", env = "VISA_EXAMPLES")]
+    /// A folder for what was judged: SUITE.jsonl, from suites with examples worth reading
+    #[arg(long, value_name = "DIR", env = "VISA_EXAMPLES")]
     examples: Option<PathBuf>,
     /// Form of the report: text is Markdown [default: text on a terminal, jsonl otherwise]
     #[arg(long, short, value_name = "FORM", env = "VISA_FORMAT", value_enum)]
