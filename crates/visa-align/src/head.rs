@@ -365,6 +365,10 @@ impl Head {
         }
         let part = dir.join(format!("{HEAD_WEIGHTS}.part"));
         candle_core::safetensors::save(&map, &part).map_err(fail)?;
+        // The library's file is for its owner alone; a model is for everyone who may read the folder.
+        let bytes = std::fs::read(&part).map_err(|e| AlignError::file(&part, e))?;
+        std::fs::remove_file(&part).map_err(|e| AlignError::file(&part, e))?;
+        std::fs::write(&part, bytes).map_err(|e| AlignError::file(&part, e))?;
         replace(&part, &path)?;
         let json = serde_json::to_string_pretty(&self.config)
             .map_err(|e| AlignError::file(dir.join(HEAD_JSON), e))?;

@@ -4,7 +4,7 @@
 const PRIOR_POSITIVES: f64 = 30.0;
 
 /// How far, in logits, the task formula may draw a threshold from where the label's own F1 is best.
-const REACH: f32 = 0.6;
+const REACH: f32 = 1.0;
 
 /// Precision and recall of one label along the grid of thresholds, smoothed: raw curves are jagged, and their peaks luck.
 struct Curve {
@@ -95,6 +95,43 @@ fn smooth(x: &[f64], reach: usize) -> Vec<f64> {
         .collect()
 }
 
+/// A value's sign on a held-out text: the value, the log-odds of embracing against rejecting, and which it is.
+pub type SignCase = (usize, f32, bool);
+
+/// Cases of a value that weigh as much as all values together.
+const PRIOR_CASES: f64 = 100.0;
+
+/// What to add to the log-odds of each value so that embracing and rejecting texts are told apart evenly: the offset with
+/// the best mean of both recalls, drawn toward that of all values where cases are few. Training texts embrace more
+/// often than they reject, and a sign that leans to one side reads every refusal as an endorsement.
+pub fn sign_offsets(cases: &[SignCase]) -> [f32; 10] {
+    let best = |value: Option<usize>| {
+        let mine: Vec<&SignCase> = cases
+            .iter()
+            .filter(|c| value.is_none_or(|v| c.0 == v))
+            .collect();
+        let total = |embraces: bool| mine.iter().filter(|c| c.2 == embraces).count().max(1) as f64;
+        let (up, down) = (total(true), total(false));
+        let grid: Vec<f32> = (-60..=60).map(|i| i as f32 * 0.05).collect();
+        let recalls: Vec<f64> = (grid.iter())
+            .map(|&by| {
+                let weight = |c: &&SignCase| if c.2 { 1.0 / up } else { 1.0 / down };
+                mine.iter()
+                    .filter(|c| (c.1 + by > 0.0) == c.2)
+                    .map(weight)
+                    .sum::<f64>()
+            })
+            .collect();
+        (grid[argmax(&smooth(&recalls, 6))], mine.len() as f64)
+    };
+    let (common, _) = best(None);
+    std::array::from_fn(|v| {
+        let (own, n) = best(Some(v));
+        let trust = (n / (n + PRIOR_CASES)) as f32;
+        trust * own + (1.0 - trust) * common
+    })
+}
+
 /// Which labels are over their thresholds.
 pub fn decide(logits: &[Vec<f32>], thresholds: &[f32]) -> Vec<Vec<bool>> {
     logits
@@ -128,6 +165,25 @@ mod tests {
             "{t:?}"
         );
         assert!(multilabel(&decide(&logits, &t), &gold).task_f1 > 0.95);
+    }
+
+    #[test]
+    fn a_leaning_sign_is_set_upright() {
+        // Log-odds are right but for a constant: +1.5 for value 2, +0.5 for the others.
+        let cases: Vec<SignCase> = (0..2000)
+            .map(|i| {
+                let truth = (i % 41) as f32 * 0.1 - 2.05;
+                let value = i % 10;
+                (
+                    value,
+                    truth + if value == 2 { 1.5 } else { 0.5 },
+                    truth > 0.0,
+                )
+            })
+            .collect();
+        let offsets = sign_offsets(&cases);
+        assert!((offsets[5] + 0.5).abs() < 0.25, "{offsets:?}");
+        assert!(offsets[2] < -0.8, "{offsets:?}");
     }
 
     #[test]

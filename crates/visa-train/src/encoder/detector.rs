@@ -41,6 +41,14 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
     let model = context.out.join("model");
     let mut config = Trained::load(&parts[0], &recipe.encoder)?.config().clone();
     config.outputs[0].bias = thresholds.iter().map(|t| -t).collect();
+    config.presence_share = recipe.detector.presence_share;
+    for (v, by) in calibrate::sign_offsets(&outside.signs)
+        .into_iter()
+        .enumerate()
+    {
+        config.outputs[1].bias[3 * v] = -by / 2.0;
+        config.outputs[1].bias[3 * v + 2] = by / 2.0;
+    }
     soup(&parts, &config, &model)?;
     let decided = calibrate::decide(&outside.logits, &thresholds);
     let mut report = vec![(
@@ -51,11 +59,12 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
     Ok((Fitted { model, score }, report))
 }
 
-/// Logits and gold labels of held-out arguments, with and without context.
+/// Logits and gold labels of held-out arguments, with and without context, and signs of held-out signed texts.
 #[derive(Default)]
 struct Outside {
     logits: Vec<Vec<f32>>,
     gold: Vec<Vec<bool>>,
+    signs: Vec<calibrate::SignCase>,
 }
 
 fn train_fold(
@@ -88,6 +97,11 @@ fn train_fold(
         outside.logits.extend(best.logits(tokens)?.swap_remove(0));
         outside.gold.extend(labels(&data.held));
     }
+    let held_signed = model.encode(&alone(data.held_signed.iter().map(|s| s.text.as_str())))?;
+    outside.signs.extend(sign_cases(
+        &data.held_signed,
+        &best.logits(&held_signed)?[1],
+    ));
     Ok(fitted)
 }
 
@@ -332,7 +346,13 @@ fn judge(
         |logits: &[Vec<f32>]| measure::multilabel(&calibrate::decide(logits, &thresholds), &gold);
     let (with, without) = (on(&paired[0]), on(&single[0]));
     let sign = model.predict(&held_signed.iter().collect::<Vec<_>>())?;
-    let right = sign_right(&data.held_signed, &sign[1]);
+    let cases = sign_cases(&data.held_signed, &sign[1]);
+    let right = measure::share(
+        cases
+            .iter()
+            .map(|(_, odds, embraces)| (*odds > 0.0) == *embraces),
+    )
+    .0;
     let mut config = model.head.config.clone();
     config.presence_share = recipe.detector.presence_share;
     config.outputs[0].bias = thresholds.iter().map(|t| -t).collect();
@@ -350,17 +370,14 @@ fn judge(
     })
 }
 
-/// Share of signed (text, value) pairs whose sign the raw logits have right.
-fn sign_right(signed: &[Signed], logits: &[Vec<f32>]) -> f64 {
-    let pairs = signed.iter().zip(logits).flat_map(|(s, z)| {
-        (0..10)
-            .filter(|&v| s.target.weight[v] >= 0.2 && s.target.value[v] != 1.0)
-            .map(move |v| {
-                let up = z[3 * v + 2] > z[3 * v];
-                up == (s.target.value[v] == 2.0)
-            })
-    });
-    measure::share(pairs).0
+/// The cases of signed texts that name a value's sign.
+fn sign_cases(signed: &[Signed], logits: &[Vec<f32>]) -> Vec<calibrate::SignCase> {
+    (signed.iter().zip(logits))
+        .flat_map(|(s, z)| {
+            let named = (0..10).filter(|&v| s.target.weight[v] >= 0.2 && s.target.value[v] != 1.0);
+            named.map(move |v| (v, z[3 * v + 2] - z[3 * v], s.target.value[v] == 2.0))
+        })
+        .collect()
 }
 
 /// Loads a trained detector and measures it on sources that training never saw: `touche23` validation (and Zhihu), the

@@ -134,7 +134,7 @@ impl Default for DetectorTask {
             clauses: 1500,
             plain: 800,
             argument_sign: 0.3,
-            presence_share: 0.3,
+            presence_share: 0.05,
             describe: true,
         }
     }
