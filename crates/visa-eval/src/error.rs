@@ -24,6 +24,18 @@ pub enum EvalError {
         /// The cause.
         source: std::io::Error,
     },
+    /// There is nothing to compute a figure from.
+    #[error(
+        "suite {suite} found no {what} among {of} cases, so its figures do not exist; raise --limit or check the models with visa doctor"
+    )]
+    Nothing {
+        /// The suite.
+        suite: &'static str,
+        /// What is missing.
+        what: &'static str,
+        /// How many cases there were.
+        of: usize,
+    },
     /// Examples could not be written.
     #[error("{}: {source}; name a folder that can be written by --examples DIR", path.display())]
     Write {

@@ -34,11 +34,11 @@ pub struct Baseline {
 }
 
 impl Figure {
-    /// The mean of per-item values, with its bootstrap interval.
+    /// The mean of per-item values, with its bootstrap interval; not a number when there are none.
     #[must_use]
     pub fn mean(name: &str, items: &[f64], seed: u64) -> Self {
         Self::resampled(name, items, seed, |sample| {
-            sample.iter().map(|x| **x).sum::<f64>() / sample.len().max(1) as f64
+            sample.iter().map(|x| **x).sum::<f64>() / sample.len() as f64
         })
     }
 

@@ -1,20 +1,22 @@
 //! The whole loop on ordinary paragraphs: how many rewrites are accepted, and how good the accepted ones are.
 //!
 //! The committed paragraphs (mails, advice, reviews, news) are joined by news and film reviews of the data folder when it
-//! is there. Each is paired with a persona in turn; pairs whose target lies nearer than [`RADICAL`] are passed over, so
+//! is there. Each is paired with a persona in turn, whose shift is brought to length [`LENGTH`]; pairs whose target lies nearer than [`RADICAL`] are passed over, so
 //! that a copy never counts as success.
 
 use serde::{Deserialize, Serialize};
 use visa_align::rewrite::{Cancel, Goal, Loop, OutcomeKind, RewriteOptions, RewriteRequest};
 use visa_align::{Checker, Detector, EmbeddedBackend, Text, Translator, Trunk};
 use visa_score::sentences;
-use visa_values::{Target, metrics};
+use visa_values::{Shift, Target, metrics};
 
 use super::{Setting, data};
 use crate::{EvalError, Figure, Report};
 
 /// The least |Δv| of a case.
 const RADICAL: f32 = 0.8;
+/// The length that every wished shift is brought to; what the clip at ±1 then takes away may leave less.
+const LENGTH: f32 = 1.0;
 /// Cases of a full run.
 const CASES: usize = 200;
 
@@ -53,7 +55,8 @@ pub(super) fn run(setting: &Setting) -> Result<Report, EvalError> {
             context: None,
         };
         let before = detector.detect(&[text])?.remove(0).profile;
-        let target = Target::from_shift(&before, &translator.translate(&case.persona)?.shift);
+        let shift = radical(&translator.translate(&case.persona)?.shift)?;
+        let target = Target::from_shift(&before, &shift);
         if metrics::l2(before.as_array(), target.profile().as_array()) < RADICAL {
             near += 1;
             continue;
@@ -87,6 +90,13 @@ pub(super) fn run(setting: &Setting) -> Result<Report, EvalError> {
         .iter()
         .map(|o| f64::from(u8::from(o.outcome == OutcomeKind::Rewritten)))
         .collect();
+    if accepted.is_empty() {
+        return Err(EvalError::Nothing {
+            suite: "rewrite",
+            what: "accepted rewrite",
+            of: outcomes.len(),
+        });
+    }
     let of_accepted = |name: &str, pick: &dyn Fn(&visa_score::Score) -> f32| {
         let items: Vec<f64> = accepted.iter().map(|o| f64::from(pick(&o.score))).collect();
         Figure::mean(name, &items, setting.seed)
@@ -113,6 +123,15 @@ pub(super) fn run(setting: &Setting) -> Result<Report, EvalError> {
             "{near} cases with a target nearer than {RADICAL} were passed over. Values and consistency are read by the models the loop itself uses, not by an independent judge."
         )],
     })
+}
+
+/// The same direction at length [`LENGTH`], since a persona in plain words is often a lighter wish.
+fn radical(shift: &Shift) -> Result<Shift, EvalError> {
+    let norm = shift.norm();
+    if norm == 0.0 {
+        return Ok(shift.clone());
+    }
+    Ok(Shift::new(shift.as_array().map(|d| d * LENGTH / norm))?)
 }
 
 /// The cases in a fixed order: ours first, then news and reviews of the data folder in turn.
