@@ -24,10 +24,14 @@ pub(super) fn wishes(gap: &[f32; 10]) -> Vec<[f32; 10]> {
         return vec![one];
     }
     let said = &order[..said];
-    // A single value is asked for strongly too: a weak clause among silent sentences moves a text hardly.
-    let mut first = wish(&said[..1]);
-    first[said[0]] = first[said[0]].abs().max(STRONG).copysign(gap[said[0]]);
-    let mut wishes = vec![first];
+    // The strongest is asked for at both levels: mild clauses read best, but one mild clause among silent sentences
+    // hardly moves a text.
+    let leader = |size: f32| {
+        let mut wish = [0.0; 10];
+        wish[said[0]] = size.copysign(gap[said[0]]);
+        wish
+    };
+    let mut wishes = vec![leader(gap[said[0]].abs().max(STRONG)), leader(WEAK)];
     if said.len() > 1 {
         wishes.push(wish(&said[..2]));
         wishes.push(wish(&said[1..2]));
@@ -58,11 +62,16 @@ mod tests {
 
     #[test]
     fn gaps_become_small_wishes() {
-        check(&[(7, 0.9)], &[&[(7, 0.9)]]);
-        check(&[(7, -0.3)], &[&[(7, -0.6)]]);
+        check(&[(7, 0.9)], &[&[(7, 0.9)], &[(7, 0.2)]]);
+        check(&[(7, -0.3)], &[&[(7, -0.6)], &[(7, -0.2)]]);
         check(
             &[(7, 0.9), (4, -0.5)],
-            &[&[(7, 0.9)], &[(7, 0.9), (4, -0.5)], &[(4, -0.5)]],
+            &[
+                &[(7, 0.9)],
+                &[(7, 0.2)],
+                &[(7, 0.9), (4, -0.5)],
+                &[(4, -0.5)],
+            ],
         );
         check(&[(2, -0.1)], &[&[(2, -0.2)]]);
         assert!(
