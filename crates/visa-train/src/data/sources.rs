@@ -2,7 +2,8 @@
 //!
 //! Long texts come from zstd files with a paragraph a line and a blank line between documents.
 //! Short texts (arguments, statements, scenarios) are joined to documents of about a paragraph, so
-//! that a language model sees them the way it sees prose. Test splits are never opened.
+//! that a language model sees them the way it sees prose. Test and validation files are never opened;
+//! the pool of `perspectrum` and the persona statements have no split and are read whole.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -25,7 +26,7 @@ pub enum Kind {
     /// A zstd file: a paragraph a line, a blank line between documents.
     #[default]
     Text,
-    /// Arguments and perspectives: `touche23`, `kpa`, `perspectrum` (training parts).
+    /// Arguments and perspectives: `touche23` and `kpa` (training parts), `perspectrum` (the pool).
     Arguments,
     /// First-person statements (`persona-statements`) and scenarios (`ethics`, `moralchoice`).
     Statements,
