@@ -16,7 +16,7 @@ use super::signed::{self, CLASSES, Signed, TRAITS};
 use super::soup::soup;
 use super::sources::{self, Labelled};
 use super::{Example, Fitted, Model, Recipe, Target, Trained, calibrate, fit, measure};
-use crate::{Error, Metrics, Result, RunContext};
+use crate::{Metrics, Result, RunContext};
 
 /// Files of running text that fill the made examples.
 const FILLER: &str = "text/wikipedia.txt.zst";
@@ -79,19 +79,11 @@ fn train_fold(
         seed: recipe.seed + fold as u64,
         ..recipe.clone()
     };
-    let context = &RunContext {
-        data: context.data.clone(),
-        out: context.out.join(format!("fold-{fold}")),
-        stop: context.stop,
-        progress: context.progress,
-    };
+    let context = &fit::fold(context, fold);
     let data = Data::load(recipe, context, fold)?;
     let held = encode(&model, &data.held, true)?;
     let held_alone = encode(&model, &data.held, false)?;
-    let fitted = match finished(context)? {
-        Some(fitted) => fitted,
-        None => run_fold(recipe, context, fold, &model, &data, [&held, &held_alone])?,
-    };
+    let fitted = run_fold(recipe, context, fold, &model, &data, [&held, &held_alone])?;
     let best = Trained::load(&fitted.model, &recipe.encoder)?;
     for tokens in [&held, &held_alone] {
         outside.logits.extend(best.logits(tokens)?.swap_remove(0));
@@ -103,30 +95,6 @@ fn train_fold(
         &best.logits(&held_signed)?[1],
     ));
     Ok(fitted)
-}
-
-/// What a finished fold left behind, so that an interrupted run does not train it again.
-const FITTED: &str = "fitted.json";
-
-fn finished(context: &RunContext) -> Result<Option<Fitted>> {
-    let path = context.out.join(FITTED);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-    let score = serde_json::from_str::<serde_json::Value>(&text)
-        .ok()
-        .and_then(|json| json["score"].as_f64());
-    let score = score.ok_or_else(|| {
-        Error::checkpoint(
-            &path,
-            "no score in it; remove the file to train the fold again",
-        )
-    })?;
-    Ok(Some(Fitted {
-        model: context.out.join("model"),
-        score,
-    }))
 }
 
 fn run_fold(
@@ -151,10 +119,7 @@ fn run_fold(
         model.encode(&alone(data.held_signed.iter().map(|s| s.text.as_str())))?;
     let judge = |model: &Model| judge(model, recipe, data, held, &held_signed);
     let weights = [1.0, f64::from(recipe.detector.sign_weight)];
-    let fitted = fit(model, recipe, context, &examples, &weights, &judge)?;
-    let json = serde_json::json!({ "score": fitted.score }).to_string();
-    crate::checkpoint::write_atomically(&context.out.join(FITTED), json.as_bytes())?;
-    Ok(fitted)
+    fit(model, recipe, context, &examples, &weights, &judge)
 }
 
 fn outputs() -> Vec<Output> {

@@ -41,7 +41,39 @@ pub struct Fitted {
     pub score: f64,
 }
 
-/// Trains and keeps the best model in `context.out/model`. `weights` are those of the outputs' losses.
+/// What a finished run leaves behind, so that one of several models of a recipe is not trained again when the others are.
+const FITTED: &str = "fitted.json";
+
+/// The context of one of several models: the same, in its own folder.
+pub fn fold<'a>(context: &RunContext<'a>, fold: usize) -> RunContext<'a> {
+    RunContext {
+        data: context.data.clone(),
+        out: context.out.join(format!("fold-{fold}")),
+        stop: context.stop,
+        progress: context.progress,
+    }
+}
+
+fn finished(out: &Path) -> Result<Option<Fitted>> {
+    let path = out.join(FITTED);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+    let json = serde_json::from_str::<serde_json::Value>(&text).ok();
+    let score = json
+        .and_then(|json| json["score"].as_f64())
+        .ok_or_else(|| {
+            Error::checkpoint(
+                &path,
+                "no score in it; remove the file to train this model again",
+            )
+        })?;
+    let model = out.join("model");
+    Ok(Some(Fitted { model, score }))
+}
+
+/// Trains and keeps the best model in `context.out/model`; a run that has finished there is not repeated. `weights` are those of the outputs' losses.
 ///
 /// # Errors
 /// Those of [`trainer::run`]; also when no evaluation took place.
@@ -53,6 +85,9 @@ pub fn fit(
     weights: &[f64],
     judge: &Judge<'_>,
 ) -> Result<Fitted> {
+    if let Some(fitted) = finished(&context.out)? {
+        return Ok(fitted);
+    }
     let o = &recipe.optimisation;
     visa_nn::ops::set_precision(if o.bf16 {
         visa_nn::ops::Precision::Bf16
@@ -109,6 +144,8 @@ pub fn fit(
             "no evaluation took place; give at least one epoch".into(),
         ));
     }
+    let json = json!({ "score": run.best }).to_string();
+    checkpoint::write_atomically(&context.out.join(FITTED), json.as_bytes())?;
     Ok(Fitted {
         model: run.model_dir(),
         score: run.best,

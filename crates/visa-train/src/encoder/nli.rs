@@ -9,6 +9,7 @@ use visa_nn::Encoding;
 use visa_wire::datasets::{cad_nli, wiki_split};
 
 use super::fit::Verdict;
+use super::soup::soup;
 use super::{Example, Fitted, Model, Recipe, Target, fit, measure, sources};
 use crate::generate::{NliExample, NliLabel, nli};
 use crate::{Metrics, Result, RunContext};
@@ -20,18 +21,44 @@ const FOLDER: &str = "counterfactually-augmented-data/NLI/all_combined";
 const TEXTS: [&str; 2] = ["text/wikipedia.txt.zst", "text/modern.txt.zst"];
 const SPLITS: &str = "wiki-split/tune.tsv";
 
-/// Trains, keeps the best model in `context.out/model`, and measures it on the test file.
+/// Trains, averages the models of all folds into `context.out/model`, and measures that on the test file.
 ///
 /// # Errors
 /// Missing or malformed data, and whatever stops training.
 pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)> {
     context.save_recipe(recipe)?;
+    let folds = recipe.nli.folds;
+    let (mut parts, mut score, mut held) = (Vec::new(), 0.0, Vec::new());
+    for fold in 0..folds {
+        let (fitted, held_made) = train_fold(recipe, context, fold)?;
+        score += fitted.score / folds as f64;
+        parts.push(fitted.model);
+        held = held_made;
+    }
+    let model = context.out.join("model");
+    let config = super::Trained::load(&parts[0], &recipe.encoder)?
+        .config()
+        .clone();
+    soup(&parts, &config, &model)?;
+    let mut report = evaluate(&model, recipe, context)?;
+    report.extend(by_kind(&model, recipe, &held)?);
+    Ok((Fitted { model, score }, report))
+}
+
+/// One model, and the generated pairs that it did not see.
+fn train_fold(
+    recipe: &Recipe,
+    context: &RunContext,
+    fold: usize,
+) -> Result<(Fitted, Vec<NliExample>)> {
+    let outputs = vec![Output::new("relation", &["relation"], &CLASSES)];
+    // One start for all, so that their weights can be averaged; other pairs in another order for each.
+    let model = Model::new(recipe, HeadKind::Nli, outputs)?;
+    let recipe = &Recipe {
+        seed: recipe.seed + fold as u64,
+        ..recipe.clone()
+    };
     let task = &recipe.nli;
-    let model = Model::new(
-        recipe,
-        HeadKind::Nli,
-        vec![Output::new("relation", &["relation"], &CLASSES)],
-    )?;
     let mut texts: Vec<(String, Option<String>)> = Vec::new();
     let mut targets = Vec::new();
     for pair in pairs(context, "train")? {
@@ -39,10 +66,9 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
         texts.push((pair.premise, Some(pair.hypothesis)));
     }
     let human = texts.len();
-    let made = generated(recipe, context)?;
-    let held_made = made.len() / 12;
-    let (held_made, made) = made.split_at(held_made);
-    for pair in made {
+    let mut held_made = generated(recipe, context)?;
+    let made = held_made.split_off(held_made.len() / 12);
+    for pair in &made {
         targets.push((
             generated_class(pair.label),
             task.generated_weight,
@@ -51,7 +77,7 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
         texts.push((pair.premise.clone(), Some(pair.hypothesis.clone())));
     }
     context.say(&format!(
-        "{human} human pairs, {} generated, {} of them held out",
+        "model {fold}: {human} human pairs, {} generated, {} of them held out",
         made.len(),
         held_made.len()
     ));
@@ -69,11 +95,7 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
     let dev = pairs(context, "dev")?;
     let dev_tokens = encode(&model, &dev)?;
     let dev_gold: Vec<usize> = dev.iter().map(|p| class(p.relation)).collect();
-    let made_texts: Vec<(&str, Option<&str>)> = held_made
-        .iter()
-        .map(|p| (p.premise.as_str(), Some(p.hypothesis.as_str())))
-        .collect();
-    let made_tokens = model.encode(&made_texts)?;
+    let made_tokens = model.encode(&both(&held_made))?;
     let made_gold: Vec<usize> = held_made.iter().map(|p| generated_class(p.label)).collect();
     let judge = |model: &Model| {
         let human = accuracy(model, &dev_tokens, &dev_gold)?;
@@ -91,23 +113,40 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
             config: model.head.config.clone(),
         })
     };
-    let fitted = fit(&model, recipe, context, &examples, &[1.0], &judge)?;
-    let mut report = evaluate(&fitted.model, recipe, context)?;
-    let trained = super::Trained::load(&fitted.model, &recipe.encoder)?;
-    let said = trained.predict(&made_texts)?;
+    let fitted = fit(
+        &model,
+        recipe,
+        &fit::fold(context, fold),
+        &examples,
+        &[1.0],
+        &judge,
+    )?;
+    Ok((fitted, held_made))
+}
+
+fn both(pairs: &[NliExample]) -> Vec<(&str, Option<&str>)> {
+    pairs
+        .iter()
+        .map(|p| (p.premise.as_str(), Some(p.hypothesis.as_str())))
+        .collect()
+}
+
+fn by_kind(model: &std::path::Path, recipe: &Recipe, held: &[NliExample]) -> Result<Metrics> {
+    let said = super::Trained::load(model, &recipe.encoder)?.predict(&both(held))?;
     let mut kinds: std::collections::BTreeMap<&str, Vec<bool>> = std::collections::BTreeMap::new();
-    for (pair, p) in held_made.iter().zip(&said[0]) {
+    for (pair, p) in held.iter().zip(&said[0]) {
         kinds
             .entry(pair.kind)
             .or_default()
             .push(measure::strongest(p) == generated_class(pair.label));
     }
+    let mut report = Metrics::new();
     for (kind, hits) in kinds {
         let (share, n) = measure::share(hits);
         report.push((format!("generated/{kind}/n"), n as f64));
         report.push((format!("generated/{kind}"), share));
     }
-    Ok((fitted, report))
+    Ok(report)
 }
 
 /// Accuracy of a trained checker on the test file, with the share of the commonest class as baseline.

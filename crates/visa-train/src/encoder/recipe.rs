@@ -146,6 +146,8 @@ impl Default for DetectorTask {
 pub struct TranslatorTask {
     /// Generated instructions.
     pub instructions: usize,
+    /// Models trained from one start on other instructions each, and averaged.
+    pub folds: usize,
     /// Generated instructions held out for stopping.
     pub hold_out: usize,
     /// Signed statements phrased as personas.
@@ -158,6 +160,7 @@ impl Default for TranslatorTask {
     fn default() -> Self {
         Self {
             instructions: 20_000,
+            folds: 1,
             hold_out: 1500,
             personas: 0,
             strength_weight: 1.0,
@@ -169,6 +172,8 @@ impl Default for TranslatorTask {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NliTask {
+    /// Models trained from one start on other generated pairs each, and averaged.
+    pub folds: usize,
     /// Generated pairs.
     pub generated: usize,
     /// Share of the generated pairs drawn each epoch.
@@ -180,6 +185,7 @@ pub struct NliTask {
 impl Default for NliTask {
     fn default() -> Self {
         Self {
+            folds: 1,
             generated: 12_000,
             generated_rate: 0.5,
             generated_weight: 1.0,
@@ -250,7 +256,11 @@ impl Recipe {
         if !(0.02..=0.5).contains(&d.hold_out) || !(0.0..=1.0).contains(&d.drop_context) {
             return Err("detector.hold_out must be in 0.02..=0.5, drop_context in 0..=1".into());
         }
-        if d.folds == 0 || d.folds as f64 * d.hold_out > 1.0 {
+        if self.translator.folds == 0
+            || self.nli.folds == 0
+            || d.folds == 0
+            || d.folds as f64 * d.hold_out > 1.0
+        {
             return Err(
                 "detector.folds must be at least 1, and folds times hold_out at most 1".into(),
             );

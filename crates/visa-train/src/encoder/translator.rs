@@ -10,6 +10,7 @@ use visa_nn::Encoding;
 use visa_values::NAMES;
 
 use super::fit::Verdict;
+use super::soup::soup;
 use super::{Example, Fitted, Model, Recipe, Target, fit, measure};
 use crate::generate::{InstructionExample, instructions};
 use crate::{Metrics, Result, RunContext};
@@ -27,44 +28,67 @@ const TRACE: f32 = 0.15;
 pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)> {
     context.save_recipe(recipe)?;
     let task = &recipe.translator;
-    let outputs = vec![
-        Output::new("direction", &NAMES, &CLASSES),
-        Output::new("strength", &NAMES, &[]),
-    ];
-    let model = Model::new(recipe, HeadKind::Translator, outputs)?;
-    let made = instructions(recipe.seed, task.instructions);
-    let known: HashSet<&str> = made.iter().map(|m| m.text.as_str()).collect();
+    let sets: Vec<Vec<InstructionExample>> = (0..task.folds as u64)
+        .map(|fold| instructions(recipe.seed + fold, task.instructions))
+        .collect();
+    let known: HashSet<&str> = sets.iter().flatten().map(|m| m.text.as_str()).collect();
     let held: Vec<InstructionExample> = instructions(recipe.seed ^ 0x7E57, 2 * task.hold_out)
         .into_iter()
         .filter(|m| !known.contains(m.text.as_str()))
         .take(task.hold_out)
         .collect();
-    context.say(&format!(
-        "{} instructions, {} held out",
-        made.len(),
-        held.len()
-    ));
-    let texts: Vec<(&str, Option<&str>)> = made.iter().map(|m| (m.text.as_str(), None)).collect();
-    let examples: Vec<Example> = (made.iter().zip(model.encode(&texts)?))
-        .map(|(m, tokens)| Example {
-            tokens,
-            other: None,
-            targets: targets(&m.shift),
-            rate: 1.0,
-        })
-        .collect();
+    let mut parts = Vec::new();
+    let mut score = 0.0;
+    for (fold, made) in sets.iter().enumerate() {
+        context.say(&format!(
+            "model {fold}: {} instructions, {} held out",
+            made.len(),
+            held.len()
+        ));
+        // One start for all, so that their weights can be averaged; other instructions in another order for each.
+        let outputs = vec![
+            Output::new("direction", &NAMES, &CLASSES),
+            Output::new("strength", &NAMES, &[]),
+        ];
+        let model = Model::new(recipe, HeadKind::Translator, outputs)?;
+        let own = Recipe {
+            seed: recipe.seed + fold as u64,
+            ..recipe.clone()
+        };
+        let texts: Vec<(&str, Option<&str>)> =
+            made.iter().map(|m| (m.text.as_str(), None)).collect();
+        let examples: Vec<Example> = (made.iter().zip(model.encode(&texts)?))
+            .map(|(m, tokens)| Example {
+                tokens,
+                other: None,
+                targets: targets(&m.shift),
+                rate: 1.0,
+            })
+            .collect();
+        let held_texts: Vec<(&str, Option<&str>)> =
+            held.iter().map(|m| (m.text.as_str(), None)).collect();
+        let held_tokens = model.encode(&held_texts)?;
+        let judge = |model: &Model| judge(model, &held, &held_tokens);
+        let weights = [1.0, f64::from(task.strength_weight)];
+        let fitted = fit(
+            &model,
+            &own,
+            &fit::fold(context, fold),
+            &examples,
+            &weights,
+            &judge,
+        )?;
+        score += fitted.score / task.folds as f64;
+        parts.push(fitted.model);
+    }
+    let model = context.out.join("model");
+    let config = super::Trained::load(&parts[0], &recipe.encoder)?
+        .config()
+        .clone();
+    soup(&parts, &config, &model)?;
+    let fitted = Fitted { model, score };
     let held_texts: Vec<(&str, Option<&str>)> =
         held.iter().map(|m| (m.text.as_str(), None)).collect();
-    let held_tokens = model.encode(&held_texts)?;
-    let judge = |model: &Model| judge(model, &held, &held_tokens);
-    let fitted = fit(
-        &model,
-        recipe,
-        context,
-        &examples,
-        &[1.0, f64::from(task.strength_weight)],
-        &judge,
-    )?;
     let trained = super::Trained::load(&fitted.model, &recipe.encoder)?;
     let said = trained.predict(&held_texts)?;
     let shifts: Vec<[f32; 10]> = said[0]
