@@ -15,7 +15,7 @@ struct Curve {
 }
 
 /// One threshold a label, in logits. First the label's best F1, drawn toward the common threshold where positives are
-/// few; then, label by label and at most [`REACH`] from there, to where the task formula (the harmonic mean of mean
+/// few; then, label by label and at most one logit from there, to where the task formula (the harmonic mean of mean
 /// precision and mean recall) is best. `logits` and `gold` are `[text][label]`.
 pub fn thresholds(logits: &[Vec<f32>], gold: &[Vec<bool>]) -> Vec<f32> {
     let labels = gold.first().map_or(0, Vec::len);

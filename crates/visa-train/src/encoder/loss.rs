@@ -8,7 +8,7 @@ use super::batch::BatchTarget;
 
 /// Loss of one output: mean over the rows that say anything, and over labels, of weight × cross-entropy.
 ///
-/// Sigmoid: −[t log σ(z) + (1 − t) log(1 − σ(z))] with soft targets t. Softmax: −log softmax(z)[class]. `logits` is
+/// Sigmoid: −[t log σ(z) + (1 − t) log(1 − σ(z))] with soft targets t. Softmax: −log softmax(z) at the class. `logits` is
 /// `[B, n]`; the result is a scalar, or none when no row counts.
 ///
 /// # Errors

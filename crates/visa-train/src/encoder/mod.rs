@@ -1,7 +1,7 @@
 //! Training of the three small models that share one encoder: detector, translator and consistency checker.
 //!
 //! Each is a LoRA adapter over the frozen trunk and a head in the format of [`visa_align::head`]. A task turns its
-//! sources into [`Example`]s — tokens and, for each output of the head, targets with weights — and [`fit`] trains them
+//! sources into [`Example`]s — tokens and, for each output of the head, targets with weights — and [`fit()`] trains them
 //! with one loop: length-bucketed batches, AdamW, an average of the weights, a checkpoint an epoch, `metrics.jsonl`.
 //! Stopping and thresholds are chosen on data held out of the *training* files; test files are only read for the
 //! report at the end. The language model has its own loop; nothing here generates text.
