@@ -170,6 +170,8 @@ fn news(folder: &std::path::Path) -> Result<Vec<RewriteCase>, EvalError> {
         .map_err(read)?
         .filter_map(|entry| entry.ok().map(|e| e.path()))
         .collect();
+    // Other files lie there too, such as what a desktop leaves behind.
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
     paths.sort();
     let mut cases = Vec::new();
     for path in paths {
