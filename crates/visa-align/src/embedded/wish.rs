@@ -17,21 +17,19 @@ pub(super) fn wishes(gap: &[f32; 10]) -> Vec<[f32; 10]> {
         }
         wish
     };
+    let strongest = |size: f32| {
+        let mut wish = [0.0; 10];
+        wish[order[0]] = size.copysign(gap[order[0]]);
+        wish
+    };
     if said == 0 {
         // Too small for any token: the strongest is said at the lower level.
-        let mut one = [0.0; 10];
-        one[order[0]] = WEAK.copysign(gap[order[0]]);
-        return vec![one];
+        return vec![strongest(WEAK)];
     }
     let said = &order[..said];
     // The strongest is asked for at both levels: mild clauses read best, but one mild clause among silent sentences
     // hardly moves a text.
-    let leader = |size: f32| {
-        let mut wish = [0.0; 10];
-        wish[said[0]] = size.copysign(gap[said[0]]);
-        wish
-    };
-    let mut wishes = vec![leader(gap[said[0]].abs().max(STRONG)), leader(WEAK)];
+    let mut wishes = vec![strongest(gap[order[0]].abs().max(STRONG)), strongest(WEAK)];
     if said.len() > 1 {
         wishes.push(wish(&said[..2]));
         wishes.push(wish(&said[1..2]));
