@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -78,6 +78,22 @@ const JOINTS: [&str; 12] = [
     " with ",
     " while ",
 ];
+/// Joints that give a reason, which a report of facts does not bear (see [`Editable::bears_reasons`]).
+const REASONS: [&str; 8] = [
+    " because ",
+    ", because ",
+    " since ",
+    ", since ",
+    " as ",
+    ", as ",
+    ", for ",
+    " due to ",
+];
+/// Weight of a clause's relevance against movement. Relevance: mean log-probability (nats a token) after its own sentence
+/// less that after [`ELSEWHERE`]; what fits anywhere says nothing about anything.
+const RELEVANCE: f32 = 0.25;
+/// Sentences about nothing.
+const ELSEWHERE: [&str; 2] = ["This is how it is", "We talked about it yesterday"];
 /// Longest sequence the rewriter is trained on, in tokens.
 const TRAINED: usize = 160;
 /// Texts longer than this are read around the edit only, since the rest would be the same each time.
@@ -99,7 +115,10 @@ pub struct EmbeddedBackend<'a> {
 struct Written {
     place: usize,
     clause: String,
+    /// Mean log-probability, nats a token.
     logprob: f32,
+    /// See [`RELEVANCE`].
+    relevance: f32,
 }
 
 impl<'a> EmbeddedBackend<'a> {
@@ -194,7 +213,7 @@ impl<'a> EmbeddedBackend<'a> {
                     if prompt.len() <= room {
                         prompts.push(prompt);
                         shields.push(shield.clone());
-                        owners.push((place, terminator.len()));
+                        owners.push((place, terminator.len(), wish));
                         break;
                     }
                 }
@@ -218,12 +237,78 @@ impl<'a> EmbeddedBackend<'a> {
             .map_err(AlignError::nn("writing clauses"))?;
         drop(constraints);
         let mut written = Vec::new();
-        for ((out, shield), (place, terminator)) in generated.iter().zip(&shields).zip(owners) {
+        let mut asked = Vec::new();
+        for (i, (out, shield)) in generated.iter().zip(&shields).enumerate() {
+            let (place, terminator, _) = owners[i];
             if out.finish == Finish::Constraint && !shield.is_cut() {
                 written.push(self.clause(out, place, terminator)?);
+                // The end is a choice of the model too, so its log-probability counts.
+                let end = out.ids.len().saturating_sub(terminator);
+                asked.push((i, &out.ids[..out.ids.len().min(end + 1)]));
             }
         }
+        let mut elsewhere = Vec::new();
+        for &(i, answer) in &asked {
+            for stem in ELSEWHERE {
+                let prompt = self.marks.prompt(&self.tokenizer, owners[i].2, "", stem)?;
+                elsewhere.push((prompt, answer));
+            }
+        }
+        let own: Vec<_> = asked
+            .iter()
+            .map(|&(i, answer)| (prompts[i].clone(), answer))
+            .collect();
+        let own = self.logprobs(&own)?;
+        let elsewhere = self.logprobs(&elsewhere)?;
+        for ((w, own), elsewhere) in written
+            .iter_mut()
+            .zip(own)
+            .zip(elsewhere.chunks(ELSEWHERE.len()))
+        {
+            w.logprob = own;
+            w.relevance = own - elsewhere.iter().sum::<f32>() / elsewhere.len() as f32;
+        }
         Ok(written)
+    }
+
+    /// Mean log-probability of each answer after its prompt, nats a token.
+    fn logprobs(&self, asked: &[(Vec<u32>, &[u32])]) -> Result<Vec<f32>> {
+        let mut found = Vec::with_capacity(asked.len());
+        for part in asked.chunks(64) {
+            let width = part
+                .iter()
+                .map(|(p, a)| p.len() + a.len() - 1)
+                .max()
+                .unwrap_or(1);
+            let mut ids = Vec::with_capacity(part.len() * width);
+            let mut targets = Vec::with_capacity(part.len() * width);
+            let mut lens = Vec::with_capacity(part.len());
+            for (prompt, answer) in part {
+                let row = [prompt, *answer].concat();
+                let n = row.len() - 1;
+                lens.push(n);
+                ids.extend_from_slice(&row[..n]);
+                targets.extend_from_slice(&row[1..]);
+                ids.resize(ids.len() + width - n, self.marks.pad);
+                targets.resize(targets.len() + width - n, self.marks.pad);
+            }
+            let losses = || -> visa_nn::Result<Vec<Vec<f32>>> {
+                let shape = (part.len(), width);
+                let ids = Tensor::from_vec(ids, shape, &Device::Cpu)?;
+                let targets = Tensor::from_vec(targets, shape, &Device::Cpu)?;
+                Ok(self
+                    .decoder
+                    .token_losses(&ids, &targets, Some(&lens))?
+                    .to_vec2()?)
+            };
+            let losses = losses().map_err(AlignError::nn("reading clauses"))?;
+            for ((prompt, answer), losses) in part.iter().zip(losses) {
+                let from = prompt.len() - 1;
+                let sum: f32 = losses[from..from + answer.len()].iter().sum();
+                found.push(-sum / answer.len().max(1) as f32);
+            }
+        }
+        Ok(found)
     }
 
     fn clause(&self, out: &Generated, place: usize, terminator: usize) -> Result<Written> {
@@ -232,13 +317,11 @@ impl<'a> EmbeddedBackend<'a> {
             .tokenizer
             .decode(&out.ids[..end])
             .map_err(AlignError::nn("reading clauses"))?;
-        // The end is a choice of the model too, so its log-probability counts.
-        let counted = &out.logprobs[..out.logprobs.len().min(end + 1)];
-        let logprob = counted.iter().sum::<f32>() / counted.len().max(1) as f32;
         Ok(Written {
             place,
             clause,
-            logprob,
+            logprob: 0.0,
+            relevance: 0.0,
         })
     }
 
@@ -252,6 +335,7 @@ impl<'a> EmbeddedBackend<'a> {
             place,
             clause: String::new(),
             logprob: -1.0,
+            relevance: 0.0,
         });
         let mut seen = HashSet::new();
         written
@@ -272,6 +356,8 @@ impl<'a> EmbeddedBackend<'a> {
                     words >= 2
                         && (edit.edit == Edit::Replace
                             || JOINTS.iter().any(|joint| w.clause.starts_with(joint)))
+                        && (edit.bears_reasons
+                            || !REASONS.iter().any(|joint| w.clause.starts_with(joint)))
                 };
                 says && after != before
                     && seen.insert((w.place, w.clause.to_lowercase()))
@@ -329,7 +415,7 @@ impl<'a> EmbeddedBackend<'a> {
                 let (along, beside) = movement(before.as_array(), after.as_array(), &proposal.gap);
                 Choice {
                     place: w.place,
-                    worth: along - LEAK * beside + FLUENCY * w.logprob,
+                    worth: along - LEAK * beside + FLUENCY * w.logprob + RELEVANCE * w.relevance,
                     along,
                     clause: w.clause,
                 }

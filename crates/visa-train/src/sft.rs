@@ -17,6 +17,7 @@ use visa_align::format::{self, Marks};
 use visa_nn::sample::{SampleOptions, generate_batch};
 use visa_nn::{Decoder, StoreType, Tokenizer};
 
+use crate::checkpoint::sha256;
 use crate::lm::{Precision, append, save_model};
 use crate::pairs::{Labeller, Origin, Pair, PairsRecipe, load_or_make};
 use crate::trainer::{self, Loss, Metrics, Summary, Task, TrainerConfig};
@@ -104,6 +105,13 @@ pub fn train(
         StoreType::Bf16,
     )?;
     Ok(summary)
+}
+
+/// A number that depends on a stem alone.
+fn place_of(stem: &str) -> usize {
+    sha256(stem.as_bytes())
+        .bytes()
+        .fold(0, |n, b| (31 * n + usize::from(b)) % 1_000_003)
 }
 
 /// A tokenised pair: the prompt in two forms, and what is to be written.
@@ -238,13 +246,22 @@ impl<'a> Sft<'a> {
         let marks = Marks::of(&tokenizer).map_err(|e| Error::Input(e.to_string()))?;
         let (mut train, mut valid) = (Vec::new(), Vec::new());
         for (i, pair) in pairs.iter().enumerate() {
-            if let Some(example) = Example::new(pair, &tokenizer, &marks, recipe.max_tokens)? {
-                let into = if i % HELD_OUT == HELD_OUT / 2 {
-                    &mut valid
-                } else {
-                    &mut train
-                };
-                into.push(example);
+            // Written clauses of one sentence go together, and each comes several times in a pass.
+            let written = pair.origin == Origin::Written;
+            let held_out = if written {
+                place_of(&pair.stem) % HELD_OUT == 0
+            } else {
+                i % HELD_OUT == HELD_OUT / 2
+            };
+            let times = if written && !held_out {
+                recipe.pairs.written
+            } else {
+                1
+            };
+            for _ in 0..times {
+                let example = Example::new(pair, &tokenizer, &marks, recipe.max_tokens)?;
+                let into = if held_out { &mut valid } else { &mut train };
+                into.extend(example);
             }
         }
         if train.len() < recipe.batch {
@@ -448,6 +465,7 @@ impl Task for Sft<'_> {
             ("argument", Origin::Argument),
             ("kept", Origin::Kept),
             ("generated", Origin::Generated),
+            ("written", Origin::Written),
         ] {
             let Some(with) = self.held_out(origin, true)? else {
                 continue;

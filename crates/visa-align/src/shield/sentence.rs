@@ -29,6 +29,9 @@ pub struct Editable {
     pub edit: Edit,
     /// How well the sentence bears an edit, greater is better: advice before statements, short before long.
     pub fitness: f32,
+    /// Whether the sentence advises, asks, plans or wishes. A reason behind it is the speaker's own; behind a report
+    /// ("The price rose, because …") it would be an invented cause.
+    pub bears_reasons: bool,
 }
 
 impl Editable {
@@ -90,7 +93,8 @@ pub fn editable(text: &str) -> Vec<Editable> {
         if across(sentence.body_end) || inside_code(text, sentence.start) {
             continue;
         }
-        let fitness = fitness(sentence.body());
+        let bears_reasons = bears_reasons(sentence.body());
+        let fitness = fitness(sentence.body(), bears_reasons);
         let clause = sentence.clause();
         let held = |clause: &Range<usize>| {
             protected
@@ -105,6 +109,7 @@ pub fn editable(text: &str) -> Vec<Editable> {
                 end: sentence.end,
                 edit: Edit::Replace,
                 fitness,
+                bears_reasons: true,
             }),
             // A second reason behind a first one reads badly.
             clause => found.push(Editable {
@@ -118,6 +123,7 @@ pub fn editable(text: &str) -> Vec<Editable> {
                 } else {
                     fitness
                 },
+                bears_reasons,
             }),
         }
     }
@@ -192,38 +198,70 @@ fn inside_code(text: &str, at: usize) -> bool {
     text[..at].matches("```").count() % 2 == 1
 }
 
-fn fitness(body: &str) -> f32 {
-    let words: Vec<String> = body
-        .split_whitespace()
+/// The words of a sentence, lower case, without punctuation.
+fn words(body: &str) -> Vec<String> {
+    body.split_whitespace()
         .map(|w| {
-            w.trim_matches(|c: char| !c.is_alphanumeric())
+            w.trim_matches(|c: char| !c.is_alphanumeric() && c != '\'')
                 .to_lowercase()
         })
-        .collect();
-    let has = |list: &[&str]| words.iter().any(|w| list.contains(&w.as_str()));
-    let advice = has(&[
-        "should",
-        "must",
-        "need",
-        "try",
-        "consider",
-        "make",
-        "keep",
-        "choose",
-        "recommend",
-        "help",
-        "want",
-        "let",
-        "ought",
-    ]);
-    let greeting = has(&[
+        .filter(|w| !w.is_empty())
+        .collect()
+}
+
+/// Words that advise, ask, plan or wish wherever they stand.
+const WISHES: [&str; 24] = [
+    "should",
+    "must",
+    "need",
+    "try",
+    "consider",
+    "choose",
+    "recommend",
+    "want",
+    "let",
+    "let's",
+    "ought",
+    "please",
+    "will",
+    "would",
+    "could",
+    "can",
+    "may",
+    "hope",
+    "plan",
+    "i'll",
+    "we'll",
+    "i'd",
+    "think",
+    "best",
+];
+/// Verbs that begin a request.
+const REQUESTS: [&str; 40] = [
+    "make", "keep", "take", "put", "use", "add", "check", "ask", "call", "write", "read", "start",
+    "stop", "go", "get", "give", "bring", "buy", "wear", "wash", "clean", "cut", "turn", "open",
+    "close", "leave", "set", "look", "talk", "tell", "avoid", "remember", "think", "visit", "book",
+    "pack", "plan", "pay", "save", "help",
+];
+
+fn bears_reasons(body: &str) -> bool {
+    let words = words(body);
+    words
+        .first()
+        .is_some_and(|w| REQUESTS.contains(&w.as_str()))
+        || words.iter().any(|w| WISHES.contains(&w.as_str()))
+}
+
+fn fitness(body: &str, bears_reasons: bool) -> f32 {
+    let words = words(body);
+    let greeting = [
         "thank", "thanks", "hello", "hi", "sorry", "welcome", "bye", "regards",
-    ]);
+    ];
     let mut fitness = 1.0;
-    if advice {
+    if bears_reasons {
         fitness += 0.5;
     }
-    if greeting {
+    if words.iter().any(|w| greeting.contains(&w.as_str())) {
         fitness -= 0.8;
     }
     fitness -= 0.02 * words.len().saturating_sub(12) as f32;

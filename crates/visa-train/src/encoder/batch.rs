@@ -17,7 +17,7 @@ const WINDOW: usize = 24;
 /// (softmax), and how much it counts. All weights zero means that the example says nothing about this output.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
-    /// Probability or class index.
+    /// Probability, or class index; between two indices a mixture of both classes.
     pub value: Vec<f32>,
     /// Weight, not negative.
     pub weight: Vec<f32>,

@@ -15,7 +15,7 @@ use super::fit::Verdict;
 use super::signed::{self, CLASSES, Signed, TRAITS};
 use super::soup::soup;
 use super::sources::{self, Labelled};
-use super::{Example, Fitted, Model, Recipe, Target, Trained, calibrate, fit, measure};
+use super::{Example, Fitted, Model, Recipe, Target, Trained, calibrate, fit, measure, written};
 use crate::{Metrics, Result, RunContext};
 
 /// Files of running text that fill the made examples.
@@ -89,7 +89,7 @@ fn train_fold(
         outside.logits.extend(best.logits(tokens)?.swap_remove(0));
         outside.gold.extend(labels(&data.held));
     }
-    let held_signed = model.encode(&alone(data.held_signed.iter().map(|s| s.text.as_str())))?;
+    let held_signed = model.encode(&signed_texts(&data.held_signed))?;
     outside.signs.extend(sign_cases(
         &data.held_signed,
         &best.logits(&held_signed)?[1],
@@ -115,8 +115,7 @@ fn run_fold(
         data.held.len(),
         data.signed.len()
     ));
-    let held_signed: Vec<Encoding> =
-        model.encode(&alone(data.held_signed.iter().map(|s| s.text.as_str())))?;
+    let held_signed: Vec<Encoding> = model.encode(&signed_texts(&data.held_signed))?;
     let judge = |model: &Model| judge(model, recipe, data, held, &held_signed);
     let weights = [1.0, f64::from(recipe.detector.sign_weight)];
     fit(model, recipe, context, &examples, &weights, &judge)
@@ -167,11 +166,19 @@ impl Data {
                 task.persona_rate,
             ));
         }
+        let matching = &TRAITS.matching_only;
+        let statements = sources::statements(context, matching.keys().map(String::as_str))?;
+        for (name, mut list) in statements {
+            list.retain(|s| s.matches);
+            signed.extend(signed::personas(&matching[&name], &list, task.persona_rate));
+        }
+        signed.extend(written::texts());
         let (items, definitions) = sources::inventories(context)?;
         signed.extend(signed::inventory(&items, &definitions));
         let filler = sources::sentences(context, FILLER, 2000.max(2 * task.plain))?;
         signed.extend(filler.iter().rev().take(task.plain).map(|text| Signed {
             text: text.clone(),
+            context: None,
             target: signed::target(&[], true, 0.0, 0.5),
             rate: 1.0,
         }));
@@ -184,6 +191,12 @@ impl Data {
             1.0 / 3.0,
         ));
         signed.extend(signed::clauses(recipe.seed, 3 * task.clauses, 1.0 / 3.0));
+        // People often leave the last full stop off.
+        for s in &mut signed {
+            if s.text.ends_with('.') && rng.random_bool(task.drop_stop) {
+                s.text.pop();
+            }
+        }
         let mut held_signed = Vec::new();
         signed.retain(|s| {
             let hold = rng.random_bool(1.0 / 12.0);
@@ -220,8 +233,8 @@ impl Data {
                 rate: 1.0,
             });
         }
-        let texts = alone(self.signed.iter().map(|s| s.text.as_str()));
-        for (signed, tokens) in self.signed.iter().zip(model.encode(&texts)?) {
+        for (signed, tokens) in (self.signed.iter()).zip(model.encode(&signed_texts(&self.signed))?)
+        {
             let targets = vec![Target::unknown(20), signed.target.clone()];
             examples.push(Example {
                 tokens,
@@ -250,6 +263,12 @@ fn argument_sign(labels: &[bool], weight: f32) -> Target {
         }
     }
     target
+}
+
+fn signed_texts(signed: &[Signed]) -> Vec<(&str, Option<&str>)> {
+    (signed.iter())
+        .map(|s| (s.text.as_str(), s.context.as_deref()))
+        .collect()
 }
 
 fn alone<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<(&'t str, Option<&'t str>)> {
@@ -340,7 +359,7 @@ fn sign_cases(signed: &[Signed], logits: &[Vec<f32>]) -> Vec<calibrate::SignCase
     (signed.iter().zip(logits))
         .flat_map(|(s, z)| {
             let named = (0..10).filter(|&v| s.target.weight[v] >= 0.2 && s.target.value[v] != 1.0);
-            named.map(move |v| (v, z[3 * v + 2] - z[3 * v], s.target.value[v] == 2.0))
+            named.map(move |v| (v, z[3 * v + 2] - z[3 * v], s.target.value[v] > 1.0))
         })
         .collect()
 }

@@ -8,7 +8,8 @@ use super::batch::BatchTarget;
 
 /// Loss of one output: mean over the rows that say anything, and over labels, of weight × cross-entropy.
 ///
-/// Sigmoid: −[t log σ(z) + (1 − t) log(1 − σ(z))] with soft targets t. Softmax: −log softmax(z) at the class. `logits` is
+/// Sigmoid: −[t log σ(z) + (1 − t) log(1 − σ(z))] with soft targets t. Softmax: −log softmax(z) at the class, and for a
+/// class between two of them their mixture: 1.8 is class 1 with probability 0.2 and class 2 with 0.8. `logits` is
 /// `[B, n]`; the result is a scalar, or none when no row counts.
 ///
 /// # Errors
@@ -26,14 +27,14 @@ pub fn output_loss(
         Activation::Softmax => {
             let (b, labels) = target.value.dims2()?;
             let logits = logits.reshape((b, labels, output.classes.len()))?;
-            let class = target
-                .value
-                .to_dtype(candle_core::DType::U32)?
-                .unsqueeze(2)?;
-            ops::log_softmax_last(&logits)?
-                .gather(&class, D::Minus1)?
-                .squeeze(2)?
-                .neg()?
+            let log = ops::log_softmax_last(&logits)?;
+            let at = |class: &Tensor| -> Result<Tensor> {
+                let class = class.to_dtype(candle_core::DType::U32)?.unsqueeze(2)?;
+                log.gather(&class, D::Minus1)?.squeeze(2)
+            };
+            let (low, high) = (target.value.floor()?, target.value.ceil()?);
+            let (low_log, share) = (at(&low)?, (&target.value - &low)?);
+            (&low_log + (at(&high)? - &low_log)? * share)?.neg()?
         }
     };
     let scale = 1.0 / (target.rows * output.labels.len()) as f64;
@@ -121,6 +122,25 @@ mod tests {
             &z,
             &t,
             (nll(&z[0..3], 2) + 0.5 * nll(&z[3..6], 0)) / 2.0,
+        );
+    }
+
+    #[test]
+    fn a_class_between_two_is_their_mixture() {
+        let output = Output::new("sign", &["a"], &["r", "s", "e"]);
+        let z = [0.3, -0.4, 1.1];
+        let nll = |k: usize| z.iter().map(|x| x.exp()).sum::<f32>().ln() - z[k];
+        check(
+            &output,
+            &z,
+            &target(&[1.8], &[1.0], 1),
+            0.2 * nll(1) + 0.8 * nll(2),
+        );
+        check(
+            &output,
+            &z,
+            &target(&[0.4], &[1.0], 1),
+            0.6 * nll(0) + 0.4 * nll(1),
         );
     }
 

@@ -19,6 +19,7 @@ pub mod signed;
 pub mod soup;
 pub mod sources;
 pub mod translator;
+pub mod written;
 
 #[cfg(test)]
 mod tests;

@@ -97,6 +97,8 @@ impl Default for HeadShape {
 pub struct DetectorTask {
     /// Chance that an argument is shown without its context, as plain texts are.
     pub drop_context: f64,
+    /// Chance that a signed text loses its full stop, as typed texts do.
+    pub drop_stop: f64,
     /// Share of the conclusions held out for stopping and thresholds.
     pub hold_out: f64,
     /// Models trained from one start, each with other conclusions held out, and averaged.
@@ -125,6 +127,7 @@ impl Default for DetectorTask {
     fn default() -> Self {
         Self {
             drop_context: 0.25,
+            drop_stop: 0.4,
             hold_out: 0.125,
             folds: 3,
             smoothing: 0.0,
@@ -253,8 +256,15 @@ impl Recipe {
         if !(8..=512).contains(&self.head.max_tokens) {
             return Err("head.max_tokens must be in 8..=512".into());
         }
-        if !(0.02..=0.5).contains(&d.hold_out) || !(0.0..=1.0).contains(&d.drop_context) {
-            return Err("detector.hold_out must be in 0.02..=0.5, drop_context in 0..=1".into());
+        if !(0.02..=0.5).contains(&d.hold_out)
+            || [d.drop_context, d.drop_stop]
+                .iter()
+                .any(|p| !(0.0..=1.0).contains(p))
+        {
+            return Err(
+                "detector.hold_out must be in 0.02..=0.5, drop_context and drop_stop in 0..=1"
+                    .into(),
+            );
         }
         if self.translator.folds == 0
             || self.nli.folds == 0

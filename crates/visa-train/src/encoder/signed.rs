@@ -38,6 +38,8 @@ pub type Signs = Vec<(Value, bool)>;
 pub struct Signed {
     /// The text.
     pub text: String,
+    /// What it answers, where that is known.
+    pub context: Option<String>,
     /// Target of the sign output.
     pub target: Target,
     /// Chance of being drawn in an epoch.
@@ -75,6 +77,9 @@ fn table(map: BTreeMap<String, String>) -> BTreeMap<String, Signs> {
 pub struct Traits {
     /// Trained on.
     pub train: BTreeMap<String, Signs>,
+    /// Trained on where a statement fits the trait: what a believer of one religion would not say is often said by one
+    /// of another, so it rejects nothing.
+    pub matching_only: BTreeMap<String, Signs>,
     /// The test of the sign.
     pub hold_out: BTreeMap<String, Signs>,
 }
@@ -84,12 +89,14 @@ pub static TRAITS: LazyLock<Traits> = LazyLock::new(|| {
     #[derive(Deserialize)]
     struct File {
         train: BTreeMap<String, String>,
+        matching_only: BTreeMap<String, String>,
         hold_out: BTreeMap<String, String>,
     }
     let file: File =
         toml::from_str(include_str!("data/traits.toml")).expect("committed table parses");
     Traits {
         train: table(file.train),
+        matching_only: table(file.matching_only),
         hold_out: table(file.hold_out),
     }
 });
@@ -132,6 +139,7 @@ pub fn personas(signs: &Signs, statements: &[persona::Statement], rate: f64) -> 
         .filter(|s| s.confidence > 0.6)
         .map(|s| Signed {
             text: sentence(&s.statement),
+            context: None,
             target: target(
                 signs,
                 s.matches,
@@ -158,6 +166,7 @@ pub fn inventory(
         let rest = if signs.is_empty() { 0.5 } else { UNNAMED };
         Signed {
             text: sentence(text),
+            context: None,
             target: target(signs, agrees, 1.0, rest),
             rate: 1.0,
         }
@@ -257,6 +266,7 @@ pub fn plain() -> Vec<Signed> {
         .iter()
         .map(|text| Signed {
             text: (*text).to_owned(),
+            context: None,
             target: target(&[], true, 0.0, 1.0),
             rate: 1.0,
         })
@@ -294,6 +304,7 @@ pub fn made(seed: u64, count: usize, filler: &[String], rate: f64) -> Vec<Signed
             }
             Signed {
                 text: parts.join(" "),
+                context: None,
                 target,
                 rate,
             }
@@ -322,6 +333,7 @@ pub fn clauses(seed: u64, count: usize, rate: f64) -> Vec<Signed> {
         let text = format!("{} {}{}{}", c.context, c.stem, c.clause, c.terminator);
         Signed {
             text: text.trim().to_owned(),
+            context: None,
             target,
             rate,
         }
@@ -410,7 +422,7 @@ mod tests {
             traits
                 .hold_out
                 .keys()
-                .all(|t| !traits.train.contains_key(t))
+                .all(|t| !traits.train.contains_key(t) && !traits.matching_only.contains_key(t))
         );
         let covered: std::collections::HashSet<usize> = traits
             .hold_out

@@ -2,12 +2,13 @@
 //!
 //! People's sentences whose last clause says why are taken apart ([`mine`]); arguments with a claim
 //! and a premise are put together ([`argument`]); sentences left as they are teach the empty clause;
-//! clauses of our own ([`crate::generate`]) bring values that mined text seldom speaks, in both
-//! directions. What shift a mined clause causes is said by a labeller that the caller passes, the
+//! clauses of our own bring values that mined text seldom speaks, in both directions: put together
+//! in numbers ([`crate::generate`]), and written for one sentence each, which teaches what fits. What shift a mined clause causes is said by a labeller that the caller passes, the
 //! detector as a rule. Nothing is trained here.
 
 pub mod argument;
 pub mod mine;
+mod written;
 
 use std::collections::HashSet;
 use std::fs;
@@ -40,8 +41,10 @@ pub enum Origin {
     Argument,
     /// A sentence that stays as it is.
     Kept,
-    /// Written by our generator.
+    /// Put together by our generator.
     Generated,
+    /// Written by us, for its sentence.
+    Written,
 }
 
 /// A sentence taken apart, and what its clause does.
@@ -83,8 +86,10 @@ pub struct PairsRecipe {
     pub mined_per_source: usize,
     /// Sentences that stay as they are.
     pub kept: usize,
-    /// Pairs written by the generator, most of them on stems from the sources.
+    /// Pairs put together by the generator, most of them on stems from the sources.
     pub generated: usize,
+    /// How often each written pair comes in a pass.
+    pub written: usize,
     /// Factor on a labelled shift: a detector that moves little per clause would else never reach
     /// the strong level.
     pub gain: f32,
@@ -104,7 +109,8 @@ impl Default for PairsRecipe {
             seed: 1,
             mined_per_source: 12_000,
             kept: 4000,
-            generated: 30_000,
+            generated: 12_000,
+            written: 3,
             gain: 1.0,
             neutral_share: 0.3,
             skip: None,
@@ -248,6 +254,9 @@ fn make(recipe: &PairsRecipe, context: &RunContext) -> Result<Vec<Pair>> {
         terminator: example.terminator,
         shift: Some(example.shift),
     }));
+    if recipe.written > 0 {
+        pairs.extend(written::pairs());
+    }
     Ok(pairs)
 }
 
@@ -341,6 +350,7 @@ pub(crate) mod tests {
     pub(crate) fn recipe() -> PairsRecipe {
         PairsRecipe {
             generated: 20,
+            written: 0,
             kept: 1,
             source: vec![Source {
                 name: "a".into(),
