@@ -235,3 +235,21 @@ fn sentences_are_taken_apart() {
         &[("This is plain prose again", "")],
     );
 }
+
+#[test]
+fn advice_bears_reasons_and_reports_do_not() {
+    let check = |text: &str, expected: bool| {
+        assert_eq!(editable(text)[0].bears_reasons, expected, "{text}");
+    };
+    check("You should wear a helmet on the way.", true);
+    check("Check the brakes before you leave.", true);
+    check("I'll call the plumber in the morning.", true);
+    check("The price of coffee rose in March.", false);
+    check("Power returned to most houses on Sunday.", false);
+    check("The gym near the river has new owners.", false);
+    // A reason that is there already may be replaced by another.
+    check(
+        "They built a fence because it keeps the children safe.",
+        true,
+    );
+}
