@@ -15,6 +15,7 @@
 //! | [`attention`] | softmax attention with grouped heads |
 //! | [`cross_entropy`] | a linear head and its cross-entropy, logits in chunks |
 //! | [`embedding`] | rows of a table and their scatter-add |
+//! | [`softmax`] | exponentials of a row and their sum |
 //! | [`adamw`] | one optimiser step, gradient norm |
 //!
 //! Lengths that do not match are a programmer's error and panic.
@@ -38,6 +39,7 @@ mod math;
 pub mod matmul;
 pub mod norm;
 pub mod rope;
+pub mod softmax;
 pub mod startup;
 
 pub use buffer::new_vec;

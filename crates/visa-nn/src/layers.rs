@@ -36,6 +36,20 @@ impl Linear {
         let low = (ops::linear(x, &update.a, None)? * update.scale)?;
         Ok((y + ops::linear(&low, &update.b, None)?)?)
     }
+
+    /// The weight with the update added; without one, the weight itself, shared.
+    pub(crate) fn merged(&self) -> Result<Tensor> {
+        let weight = self.weight.detach();
+        let Some(update) = &self.update else {
+            return Ok(weight);
+        };
+        let (a, b) = (update.a.detach(), update.b.detach());
+        Ok((weight + (b.matmul(&a)? * update.scale)?)?)
+    }
+
+    pub(crate) fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
 }
 
 /// The weights of a model: a base, and at most one adapter over it.

@@ -5,9 +5,8 @@
 //! positions, grouped-query attention, SwiGLU, a tied or untied head. Sampling
 //! is in [`crate::sample`].
 
-mod step;
-
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use candle_core::{DType, Device, Tensor, Var};
 
@@ -15,7 +14,7 @@ use crate::layers::{Linear, Module, Weights};
 use crate::ops::{self, Mask};
 use crate::params::StoreType;
 use crate::random::Init;
-use crate::{DecoderConfig, Error, Lora, Params, Result, files};
+use crate::{DecoderConfig, Engine, Error, Lora, Params, Result, WeightType, files};
 
 /// Reads or shifts the residual stream behind each layer.
 pub trait Tap {
@@ -27,25 +26,25 @@ pub trait Tap {
 }
 
 #[derive(Debug, Clone)]
-struct Layer {
-    attention_norm: Tensor,
-    q: Linear,
-    k: Linear,
-    v: Linear,
-    o: Linear,
-    feed_norm: Tensor,
-    gate: Linear,
-    up: Linear,
-    down: Linear,
+pub(crate) struct Layer {
+    pub(crate) attention_norm: Tensor,
+    pub(crate) q: Linear,
+    pub(crate) k: Linear,
+    pub(crate) v: Linear,
+    pub(crate) o: Linear,
+    pub(crate) feed_norm: Tensor,
+    pub(crate) gate: Linear,
+    pub(crate) up: Linear,
+    pub(crate) down: Linear,
 }
 
 /// The tensors of the model, sharing storage with its [`Weights`].
 #[derive(Debug, Clone)]
-struct Net {
-    embedding: Tensor,
-    layers: Vec<Layer>,
-    norm: Tensor,
-    head: Tensor,
+pub(crate) struct Net {
+    pub(crate) embedding: Tensor,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) norm: Tensor,
+    pub(crate) head: Tensor,
 }
 
 /// A Llama decoder. Cloning shares the weights.
@@ -54,7 +53,11 @@ pub struct Decoder {
     config: DecoderConfig,
     weights: Weights,
     net: Net,
+    engines: Engines,
 }
+
+/// Engines over frozen weights, made when first asked for: one a weight type.
+type Engines = Arc<[OnceLock<Arc<Engine>>; 2]>;
 
 impl Decoder {
     /// Loads `config.json` and `model.safetensors` in `dir`; all frozen.
@@ -78,6 +81,7 @@ impl Decoder {
             config,
             weights,
             net,
+            engines: Engines::default(),
         })
     }
 
@@ -208,7 +212,29 @@ impl Decoder {
 
     fn rebuild(&mut self) -> Result<()> {
         self.net = Net::new(&self.config, &self.weights)?;
+        self.engines = Engines::default();
         Ok(())
+    }
+
+    pub(crate) fn net(&self) -> &Net {
+        &self.net
+    }
+
+    /// An engine over the present weights, for the precision set in
+    /// [`ops::set_precision`]. That of a frozen decoder is made once and kept;
+    /// trainable weights may change, so theirs is made anew at each call (keep
+    /// one and [`Engine::refresh`] it).
+    pub fn engine(&self) -> Result<Arc<Engine>> {
+        let stored = WeightType::of(ops::precision());
+        if !self.vars().is_empty() {
+            return Ok(Arc::new(Engine::new(self, stored)?));
+        }
+        let kept = &self.engines[usize::from(stored == WeightType::Bf16)];
+        if let Some(engine) = kept.get() {
+            return Ok(engine.clone());
+        }
+        let engine = Arc::new(Engine::new(self, stored)?);
+        Ok(kept.get_or_init(|| engine).clone())
     }
 
     /// Hidden states `[B, S, H]` behind the final norm, of `ids [B, S]` padded on

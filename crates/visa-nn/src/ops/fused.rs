@@ -21,7 +21,7 @@ type Output = Result<(CpuStorage, Shape)>;
 type Grad = Option<Tensor>;
 
 /// The contiguous numbers of an argument.
-fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+pub(super) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     let data = storage.as_slice::<f32>()?;
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&data[start..end]),
