@@ -46,6 +46,13 @@ impl Scratch {
         unsafe { std::slice::from_raw_parts_mut(p, words) }
     }
 
+    /// The first `words` words, which a call of [`Scratch::u32s`] made room for.
+    pub(crate) fn whole(&self, words: usize) -> &[u32] {
+        assert!(words <= self.0.len() * 16);
+        // SAFETY: that many words exist.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), words) }
+    }
+
     /// At least `words` floats of any content.
     pub(crate) fn f32s(&mut self, words: usize) -> &mut [f32] {
         let p = self.words(words);

@@ -14,9 +14,9 @@
 use rayon::prelude::*;
 
 use crate::buffer::with_scratch;
-use crate::gemm::{Right, Start, View, product, with_right};
+use crate::gemm::{Panels, View, outer, product, with_right};
 use crate::math::exp;
-use crate::matmul::{Compute, Sizes};
+use crate::matmul::{Compute, Sizes, Start};
 
 /// Logits that exist at one time in the forward pass: 4 MiB stay in the cache.
 const FORWARD: usize = 1 << 20;
@@ -174,7 +174,7 @@ fn dense(
         return;
     }
     let wants_h = to.dh.is_some();
-    let mut run = |across: &Right<'_>, back: Option<&Right<'_>>| {
+    let mut run = |across: Panels<'_>, back: Option<Panels<'_>>| {
         let chunk = chunk_rows(BACKWARD, s.n);
         for start in (0..s.m).step_by(chunk) {
             let range = start..s.m.min(start + chunk);
@@ -198,11 +198,9 @@ fn dense(
                     );
                 }
                 if let Some(dw) = to.dw.as_deref_mut() {
-                    let from = if start == 0 { Start::Zero } else { Start::Add };
                     let left = View::columns(logits, rows, s.n);
-                    with_right(View::columns(part, rows, s.k), compute, |right| {
-                        product(left, right, from, dw);
-                    });
+                    let right = View::columns(part, rows, s.k);
+                    outer(left, right, compute, start > 0, dw);
                 }
             });
         }
