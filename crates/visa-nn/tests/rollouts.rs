@@ -112,7 +112,8 @@ fn log_probabilities_are_the_trainers() {
     engine.refresh(&decoder).unwrap();
     check(&decoder, &roll(&engine, 64), 1e-2);
 
-    // And an adapter is merged on the way.
+    // And an adapter is merged on the way: rounded once, where training rounds
+    // base and update each by itself.
     let lora = Lora::new(4, 8.0, &["q_proj", "up_proj"]);
     decoder = decoder.with_lora(&lora, 3).unwrap();
     for (_, var) in decoder.vars() {
@@ -120,7 +121,7 @@ fn log_probabilities_are_the_trainers() {
         var.set(&(var.as_tensor() + shift).unwrap()).unwrap();
     }
     engine.refresh(&decoder).unwrap();
-    check(&decoder, &roll(&engine, 64), 1e-2);
+    check(&decoder, &roll(&engine, 64), 3e-2);
 
     // Exact weights take no part in the rounding.
     set_precision(Precision::F32);

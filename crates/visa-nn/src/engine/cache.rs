@@ -47,7 +47,6 @@ pub(super) struct Work {
     pub(super) values: Vec<f32>,
     pub(super) attended: Vec<f32>,
     pub(super) inner: Vec<f32>,
-    pub(super) out: Vec<f32>,
 }
 
 /// The sequences that an [`Engine`](super::Engine) works on.

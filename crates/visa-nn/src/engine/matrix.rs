@@ -1,7 +1,9 @@
 //! A weight in the form in which inference reads it.
 
 use candle_core::Tensor;
-use visa_kernels::matmul::{self, Compute, Sizes};
+use visa_kernels::matmul::{self, Compute, Sizes, Start};
+use visa_kernels::packed::{PackedMatrix, Uses};
+use visa_kernels::{adamw, new_vec};
 
 use crate::layers::Linear;
 use crate::ops::{self, Precision};
@@ -26,11 +28,17 @@ impl WeightType {
     }
 }
 
+#[derive(Debug)]
+enum Stored {
+    F32(Vec<f32>),
+    /// `None` until it is filled.
+    Bf16(Option<PackedMatrix>),
+}
+
 /// `y = x Wᵀ + b` with a frozen `W [n, k]`.
 #[derive(Debug)]
 pub(crate) struct Matrix {
-    stored: WeightType,
-    weight: Vec<f32>,
+    stored: Stored,
     bias: Option<Vec<f32>>,
     n: usize,
     k: usize,
@@ -40,8 +48,10 @@ impl Matrix {
     /// An empty one, to be filled.
     pub(crate) fn new(stored: WeightType) -> Self {
         Self {
-            stored,
-            weight: Vec::new(),
+            stored: match stored {
+                WeightType::F32 => Stored::F32(Vec::new()),
+                WeightType::Bf16 => Stored::Bf16(None),
+            },
             bias: None,
             n: 0,
             k: 0,
@@ -74,28 +84,76 @@ impl Matrix {
     }
 
     fn fill_tensors(&mut self, weights: &[Tensor]) -> Result<()> {
-        self.weight.clear();
         self.n = 0;
         for weight in weights {
             let (n, k) = weight.dims2()?;
             self.n += n;
             self.k = k;
-            ops::read(weight, |values| self.weight.extend_from_slice(values))?;
         }
+        let whole = match weights {
+            [one] => one.clone(),
+            more => Tensor::cat(more, 0)?,
+        };
+        let (n, k) = (self.n, self.k);
+        ops::read(&whole, |values| match &mut self.stored {
+            Stored::F32(weight) => {
+                weight.clear();
+                weight.extend_from_slice(values);
+            }
+            Stored::Bf16(Some(packed)) if (packed.n(), packed.k()) == (n, k) => {
+                packed.repack(values);
+            }
+            Stored::Bf16(packed) => {
+                *packed = Some(PackedMatrix::new(values, n, k, Uses::Forward));
+            }
+        })?;
         Ok(())
     }
 
     /// Writes `x Wᵀ + b` into `y`, which gets the right length.
     pub(crate) fn forward(&self, x: &[f32], y: &mut Vec<f32>) {
-        let (n, k) = (self.n, self.k);
-        let m = x.len() / k;
-        y.resize(m * n, 0.0);
-        let compute = match self.stored {
-            WeightType::F32 => Compute::F32,
-            WeightType::Bf16 => Compute::Bf16,
-        };
-        let bias = self.bias.as_deref();
-        matmul::forward(x, &self.weight, bias, y, Sizes { m, n, k }, compute);
+        let m = x.len() / self.k;
+        y.resize(m * self.n, 0.0);
+        let start = self.bias.as_deref().map_or(Start::Zero, Start::Bias);
+        self.product(x, start, y);
+    }
+
+    /// `y ← y + x Wᵀ + b`
+    pub(crate) fn add_forward(&self, x: &[f32], y: &mut [f32]) {
+        self.product(x, Start::Add, y);
+        if let Some(bias) = &self.bias {
+            for row in y.chunks_exact_mut(self.n) {
+                row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+            }
+        }
+    }
+
+    fn product(&self, x: &[f32], start: Start<'_>, y: &mut [f32]) {
+        match (&self.stored, start) {
+            (Stored::Bf16(Some(packed)), start) => packed.forward(x, start, y),
+            (Stored::Bf16(None), _) => unreachable!("a matrix is filled when it is made"),
+            (Stored::F32(weight), Start::Add) => {
+                let product = new_vec(y.len(), |product| {
+                    matmul::forward(x, weight, None, product, self.sizes(x), Compute::F32);
+                });
+                adamw::accumulate(y, &product, 1.0);
+            }
+            (Stored::F32(weight), start) => {
+                let bias = match start {
+                    Start::Bias(bias) => Some(bias),
+                    _ => None,
+                };
+                matmul::forward(x, weight, bias, y, self.sizes(x), Compute::F32);
+            }
+        }
+    }
+
+    fn sizes(&self, x: &[f32]) -> Sizes {
+        Sizes {
+            m: x.len() / self.k,
+            n: self.n,
+            k: self.k,
+        }
     }
 }
 

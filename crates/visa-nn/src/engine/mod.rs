@@ -12,7 +12,7 @@ mod matrix;
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
-use visa_kernels::{activation, adamw, norm, rope};
+use visa_kernels::{activation, norm, rope};
 
 use crate::decoder::{Layer, Net, Tap};
 use crate::{Decoder, DecoderConfig, Error, Result, ops};
@@ -216,14 +216,12 @@ impl Engine {
                 last_rows(&mut work.x, feeds, h);
                 last_rows(&mut work.attended, feeds, config.num_attention_heads * config.head_dim);
             }
-            block.o.forward(&work.attended, &mut work.out);
-            adamw::accumulate(&mut work.x, &work.out, 1.0);
+            block.o.add_forward(&work.attended, &mut work.x);
             work.normed.resize(work.x.len(), 0.0);
             norm::rms_forward(&work.x, &block.feed_norm, eps, &mut work.normed);
             block.gate_up.forward(&work.normed, &mut work.wide);
             self.activate(&mut work);
-            block.down.forward(&work.inner, &mut work.out);
-            adamw::accumulate(&mut work.x, &work.out, 1.0);
+            block.down.add_forward(&work.inner, &mut work.x);
             if let Some(tap) = &mut tap {
                 tapped(*tap, i, &mut work.x, h)?;
             }
