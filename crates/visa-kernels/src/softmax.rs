@@ -60,7 +60,9 @@ mod tests {
     #[test]
     fn equals_double_precision() {
         for n in [1, 7, 16, 33, 1000] {
-            let x: Vec<f32> = (0..n).map(|i| ((i * 37 % 101) as f32 - 50.0) / 3.0).collect();
+            let x: Vec<f32> = (0..n)
+                .map(|i| ((i * 37 % 101) as f32 - 50.0) / 3.0)
+                .collect();
             let exact: f64 = x.iter().map(|x| f64::from(*x).exp()).sum::<f64>().ln();
             assert!((f64::from(log_sum_exp(&x)) - exact).abs() < 1e-5, "{n}");
             let mut y = vec![0.0; n];

@@ -33,7 +33,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut engine = Engine::new(&decoder, stored)?;
         let start = Instant::now();
         engine.refresh(&decoder)?;
-        println!("{stored:?}: refresh {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
+        println!(
+            "{stored:?}: refresh {:.1} ms",
+            start.elapsed().as_secs_f64() * 1e3
+        );
         for (prompts, each) in [(1, 1), (32, 1), (4, 8)] {
             let texts: Vec<Vec<u32>> = (0..prompts)
                 .map(|p| (0..128).map(|i| (i * 31 + p * 997 + 5) % 8192).collect())

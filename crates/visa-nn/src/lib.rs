@@ -23,7 +23,7 @@ mod tokenizer;
 
 pub use chat::{ChatTemplate, Message};
 pub use config::{DecoderConfig, EncoderConfig};
-pub use decoder::{Decoder, Tap};
+pub use decoder::{Decoder, Group, Tap};
 pub use encoder::{Batch, Encoder, mean_pool};
 pub use engine::{Engine, Feed, KvCache, WeightType};
 pub use error::{Error, Result};

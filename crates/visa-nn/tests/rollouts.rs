@@ -61,7 +61,10 @@ fn trained(decoder: &Decoder, prompt: &[u32], out: &Generated) -> Vec<f32> {
     let (from, to) = (&text[..text.len() - 1], &text[1..]);
     let losses = decoder.token_losses(&row(from), &row(to), None).unwrap();
     let losses = losses.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    losses[prompt.len() - 1..].iter().map(|loss| -loss).collect()
+    losses[prompt.len() - 1..]
+        .iter()
+        .map(|loss| -loss)
+        .collect()
 }
 
 #[track_caller]
@@ -89,7 +92,9 @@ fn log_probabilities_are_the_trainers() {
     let mut engine = Engine::new(&decoder, WeightType::Bf16).unwrap();
     let roll = |engine: &Engine, slots: usize| {
         let generator = Generator::over(engine).slots(slots);
-        generator.groups(&prompts(), 5, &options(), &mut []).unwrap()
+        generator
+            .groups(&prompts(), 5, &options(), &mut [])
+            .unwrap()
     };
     let groups = roll(&engine, 64);
     assert_eq!(groups.iter().map(Vec::len).collect::<Vec<_>>(), [5, 5, 5]);
@@ -98,7 +103,11 @@ fn log_probabilities_are_the_trainers() {
 
     // Sequences that wait for a slot come out the same.
     for slots in [1, 4] {
-        for (a, b) in roll(&engine, slots).iter().flatten().zip(groups.iter().flatten()) {
+        for (a, b) in roll(&engine, slots)
+            .iter()
+            .flatten()
+            .zip(groups.iter().flatten())
+        {
             assert_eq!(a.ids[..2], b.ids[..2]);
         }
     }

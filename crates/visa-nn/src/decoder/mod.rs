@@ -5,6 +5,8 @@
 //! positions, grouped-query attention, SwiGLU, a tied or untied head. Sampling
 //! is in [`crate::sample`].
 
+mod groups;
+
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -15,6 +17,8 @@ use crate::ops::{self, Mask};
 use crate::params::StoreType;
 use crate::random::Init;
 use crate::{DecoderConfig, Engine, Error, Lora, Params, Result, WeightType, files};
+
+pub use groups::Group;
 
 /// Reads or shifts the residual stream behind each layer.
 pub trait Tap {
@@ -271,8 +275,8 @@ impl Decoder {
         mask: &Mask,
         mut tap: Option<&mut dyn Tap>,
     ) -> Result<Tensor> {
-        let (_, width) = ids.dims2()?;
-        self.check_positions(width)?;
+        let last = positions.flatten_all()?.to_vec1::<u32>()?;
+        self.check_positions(last.into_iter().max().map_or(0, |p| p as usize + 1))?;
         let mut x = ops::embedding(&self.net.embedding, ids)?;
         for (i, layer) in self.net.layers.iter().enumerate() {
             let normed = ops::rms_norm(&x, &layer.attention_norm, self.config.rms_norm_eps)?;

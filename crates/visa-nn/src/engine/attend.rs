@@ -92,7 +92,9 @@ fn shared_prompts<'a>(config: &DecoderConfig, layer: usize, parts: &[Part<'a>]) 
         let Some(stretch) = row.shared.as_deref() else {
             continue;
         };
-        let known = prompts.iter().position(|p| std::ptr::eq(p.stretch, stretch));
+        let known = prompts
+            .iter()
+            .position(|p| std::ptr::eq(p.stretch, stretch));
         let at = known.unwrap_or_else(|| {
             prompts.push(Prompt {
                 stretch,
@@ -110,7 +112,14 @@ fn shared_prompts<'a>(config: &DecoderConfig, layer: usize, parts: &[Part<'a>]) 
     prompts.par_iter_mut().for_each(|prompt| {
         prompt.out.resize(prompt.q.len(), 0.0);
         let kept = &prompt.stretch.layers[layer];
-        over(config, &prompt.q, kept, None, &mut prompt.out, &mut prompt.lse);
+        over(
+            config,
+            &prompt.q,
+            kept,
+            None,
+            &mut prompt.out,
+            &mut prompt.lse,
+        );
     });
     prompts
 }

@@ -5,9 +5,9 @@ use visa_kernels::matmul::{self, Compute, Sizes, Start};
 use visa_kernels::packed::{PackedMatrix, Uses};
 use visa_kernels::{adamw, new_vec};
 
+use crate::Result;
 use crate::layers::Linear;
 use crate::ops::{self, Precision};
-use crate::Result;
 
 /// How an [`Engine`](super::Engine) holds its matrices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

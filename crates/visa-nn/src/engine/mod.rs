@@ -170,7 +170,10 @@ impl Engine {
                     seen + tokens.len()
                 ));
             }
-            if let Some(id) = tokens.iter().find(|&&t| t as usize >= self.config.vocab_size) {
+            if let Some(id) = tokens
+                .iter()
+                .find(|&&t| t as usize >= self.config.vocab_size)
+            {
                 return wrong(format!(
                     "token {id} is not below the vocabulary of {}; use the model's own tokenizer",
                     self.config.vocab_size
@@ -214,7 +217,11 @@ impl Engine {
             // Behind the last attention only the last tokens matter.
             if i + 1 == self.blocks.len() && tap.is_none() && total > feeds.len() {
                 last_rows(&mut work.x, feeds, h);
-                last_rows(&mut work.attended, feeds, config.num_attention_heads * config.head_dim);
+                last_rows(
+                    &mut work.attended,
+                    feeds,
+                    config.num_attention_heads * config.head_dim,
+                );
             }
             block.o.add_forward(&work.attended, &mut work.x);
             work.normed.resize(work.x.len(), 0.0);

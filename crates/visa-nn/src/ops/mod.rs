@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use candle_core::{DType, Device, Result, Storage, Tensor, bail};
 
-pub use mask::Mask;
+pub use mask::{GroupLens, Mask};
 
 /// The numbers that matrix products multiply; sums are always `f32`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

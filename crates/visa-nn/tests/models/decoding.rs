@@ -73,7 +73,12 @@ fn cached_steps_equal_the_whole_pass() {
         let tails: [&[u32]; 3] = [&[40], &[41, 42], &[43]];
         let text = |tail: &[u32]| [&seen[..], tail].concat();
         let own = [&texts[0][..12], &[44]].concat();
-        let feeds = [(first, tails[0]), (0, &[44][..]), (second, tails[1]), (2, tails[2])];
+        let feeds = [
+            (first, tails[0]),
+            (0, &[44][..]),
+            (second, tails[1]),
+            (2, tails[2]),
+        ];
         let whole = [text(tails[0]), own.clone(), text(tails[1]), text(tails[2])];
         let whole: Vec<&[u32]> = whole.iter().map(Vec::as_slice).collect();
         check(&mut cache, &feeds, &whole);
