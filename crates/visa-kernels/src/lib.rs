@@ -17,6 +17,7 @@
 //! | [`attention`] | softmax attention with grouped heads |
 //! | [`cross_entropy`] | a linear head and its cross-entropy, logits in chunks |
 //! | [`embedding`] | rows of a table and their scatter-add |
+//! | [`convert`] | `f32` to bf16 and back |
 //! | [`softmax`] | exponentials of a row and their sum |
 //! | [`adamw`] | one optimiser step, gradient norm |
 //!
@@ -33,6 +34,7 @@ pub mod activation;
 pub mod adamw;
 pub mod attention;
 mod buffer;
+pub mod convert;
 pub mod cross_entropy;
 mod element;
 pub mod embedding;

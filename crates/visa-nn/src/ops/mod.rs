@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use candle_core::{DType, Device, Result, Storage, Tensor, bail};
 
+pub(crate) use fused::{Sight, Slot, bundle_gradient, floats, slice};
 pub use mask::{GroupLens, Mask};
 
 /// The numbers that matrix products multiply; sums are always `f32`.
@@ -42,7 +43,7 @@ pub fn precision() -> Precision {
 }
 
 /// Whether the kernels can take these arguments: `f32` on the CPU.
-fn fused_fits(tensors: &[&Tensor]) -> bool {
+pub(crate) fn fused_fits(tensors: &[&Tensor]) -> bool {
     tensors
         .iter()
         .all(|t| t.device().is_cpu() && t.dtype() == DType::F32)

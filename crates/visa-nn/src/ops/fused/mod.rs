@@ -6,6 +6,7 @@
 //! ops. Results and gradients are written once, without being cleared before.
 
 mod attention;
+mod bundle;
 mod linear;
 mod loss;
 mod norm;
@@ -18,16 +19,18 @@ use visa_kernels::matmul::Compute;
 use super::Precision;
 
 pub(super) use attention::{attention, rope};
+pub(crate) use bundle::{Slot, bundle_gradient};
 pub(super) use linear::linear;
 pub(super) use loss::linear_cross_entropy;
 pub(super) use norm::{add_layer_norm, layer_norm, rms_norm};
 pub(super) use pointwise::{add, embedding, gelu, swiglu};
+pub(crate) use sight::Sight;
 
 type Output = Result<(CpuStorage, Shape)>;
 type Grad = Option<Tensor>;
 
 /// The contiguous numbers of an argument.
-pub(super) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+pub(crate) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     let data = storage.as_slice::<f32>()?;
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&data[start..end]),
@@ -35,7 +38,7 @@ pub(super) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a 
     }
 }
 
-/// Binds a name to the numbers of a contiguous tensor on the CPU.
+/// Binds a name to the numbers of a contiguous tensor on the CPU; needs `slice`.
 macro_rules! floats {
     ($name:ident, $tensor:expr) => {
         let (storage, layout) = $tensor.storage_and_layout();
@@ -46,7 +49,7 @@ macro_rules! floats {
     };
 }
 
-use floats;
+pub(crate) use floats;
 
 fn output(data: Vec<f32>, shape: impl Into<Shape>) -> Output {
     Ok((CpuStorage::F32(data), shape.into()))

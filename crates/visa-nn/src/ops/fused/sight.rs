@@ -15,7 +15,7 @@ use crate::ops::{GroupLens, Mask};
 
 /// What sees what, and the sizes.
 #[derive(Debug, Clone)]
-pub(super) struct Sight {
+pub(crate) struct Sight {
     shape: Shape,
     lens: Option<Vec<usize>>,
     causal: Option<usize>,
@@ -41,7 +41,7 @@ impl<'a, const N: usize> Parts<'a, N> {
 
 impl Sight {
     /// For `q [B, Sq, Hq, D]` and `k [B, Sk, Hkv, D]`; the mask is not explicit.
-    pub(super) fn new(
+    pub(crate) fn new(
         (batch, queries, heads, dim): (usize, usize, usize, usize),
         (_, keys, kv_heads, _): (usize, usize, usize, usize),
         mask: &Mask,
@@ -71,7 +71,7 @@ impl Sight {
     }
 
     /// Length of the logarithms kept for the backward pass.
-    pub(super) fn lse_len(&self) -> usize {
+    pub(crate) fn lse_len(&self) -> usize {
         self.shape.lse_len()
     }
 
@@ -104,7 +104,7 @@ impl Sight {
     }
 
     /// Writes the result and the logarithms of `[q, k, v]`.
-    pub(super) fn forward(&self, qkv: [&[f32]; 3], out: &mut [f32], lse: &mut [f32]) {
+    pub(crate) fn forward(&self, qkv: [&[f32]; 3], out: &mut [f32], lse: &mut [f32]) {
         let [q, k, v] = qkv;
         let Some(groups) = &self.groups else {
             return attention::forward(q, k, v, &self.shape, &self.kernel_sight(), out, lse);
@@ -178,7 +178,7 @@ impl Sight {
     }
 
     /// Writes the gradients of `q`, `k` and `v`.
-    pub(super) fn backward(
+    pub(crate) fn backward(
         &self,
         saved: &Saved<'_>,
         dq: &mut [f32],

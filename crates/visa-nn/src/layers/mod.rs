@@ -1,6 +1,8 @@
 //! What encoder and decoder share: linear modules with an optional low-rank
 //! update, and the pair of stores (base weights, adapter) they are built from.
 
+mod slices;
+
 use std::path::Path;
 
 use candle_core::{Device, Tensor, Var};
