@@ -11,11 +11,13 @@
 //! | --- | --- |
 //! | [`matmul`] | `x·Wᵀ + b`, its two gradients; `f32` or bf16 in, out and as factors |
 //! | [`packed`] | the same over a weight packed once as bf16: `PackedMatrix::{new, repack, forward, grad_input}` |
+//! | [`int8`] | weights of one byte a number, for inference: `Int8Matrix::{new, repack, forward}` |
 //! | [`norm`] | RMS norm, layer norm with an optional residual |
 //! | [`rope`] | rotary embedding, half-split |
 //! | [`activation`] | exact GELU, SwiGLU, sums |
 //! | [`attention`] | softmax attention with grouped heads |
 //! | [`cross_entropy`] | a linear head and its cross-entropy, logits in chunks |
+//! | [`log_probability`] | a linear head and the log-probability of given tokens, entropy too; plain or packed weight |
 //! | [`embedding`] | rows of a table and their scatter-add |
 //! | [`convert`] | `f32` to bf16 and back |
 //! | [`softmax`] | exponentials of a row and their sum |
@@ -40,7 +42,10 @@ mod element;
 pub mod embedding;
 #[macro_use]
 mod gemm;
+mod head;
+pub mod int8;
 pub mod isa;
+pub mod log_probability;
 mod math;
 pub mod matmul;
 pub mod norm;

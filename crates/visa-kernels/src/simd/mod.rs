@@ -67,6 +67,8 @@ pub(crate) trait Simd: Copy {
     unsafe fn store_bf16(self, p: *mut bf16);
     /// The low and the high halves of `LANES` words, as bf16 numbers.
     unsafe fn halves(p: *const u32) -> (Self, Self);
+    /// The four bytes with sign of each of `LANES` words, the lowest first.
+    unsafe fn bytes(p: *const u32) -> [Self; 4];
     /// Transposes the square of the first `LANES` vectors.
     unsafe fn transpose(x: &mut [Self; 16]);
 

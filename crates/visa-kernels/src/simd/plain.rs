@@ -144,6 +144,11 @@ impl Simd for Plain {
         )
     }
     #[inline(always)]
+    unsafe fn bytes(p: *const u32) -> [Self; 4] {
+        let x = unsafe { p.cast::<[u32; 8]>().read_unaligned() };
+        [24, 16, 8, 0].map(|left| Self(x.map(|x| ((x << left) as i32 >> 24) as f32)))
+    }
+    #[inline(always)]
     unsafe fn transpose(x: &mut [Self; 16]) {
         for i in 0..8 {
             for j in 0..i {

@@ -158,6 +158,18 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn bytes(p: *const u32) -> [Self; 4] {
+        unsafe {
+            let x = _mm256_loadu_si256(p.cast());
+            [
+                Self(_mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(_mm256_slli_epi32::<24>(x)))),
+                Self(_mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(_mm256_slli_epi32::<16>(x)))),
+                Self(_mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(_mm256_slli_epi32::<8>(x)))),
+                Self(_mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(x))),
+            ]
+        }
+    }
+    #[inline(always)]
     unsafe fn transpose(x: &mut [Self; 16]) {
         unsafe {
             let mut a = [_mm256_setzero_ps(); 8];
@@ -301,6 +313,18 @@ impl Simd for Avx512 {
                 Self(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(x))),
                 Self(_mm512_castsi512_ps(high)),
             )
+        }
+    }
+    #[inline(always)]
+    unsafe fn bytes(p: *const u32) -> [Self; 4] {
+        unsafe {
+            let x = _mm512_loadu_si512(p.cast());
+            [
+                Self(_mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(_mm512_slli_epi32::<24>(x)))),
+                Self(_mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(_mm512_slli_epi32::<16>(x)))),
+                Self(_mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(_mm512_slli_epi32::<8>(x)))),
+                Self(_mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(x))),
+            ]
         }
     }
     #[inline(always)]

@@ -20,7 +20,8 @@ use super::pack::{TILE_ROWS, pack, pack_tiles};
 use crate::element::Element;
 #[cfg(test)]
 pub(crate) use tiles::Software;
-pub(crate) use tiles::{Hardware, Tiles, available};
+pub(crate) use tiles::{Hardware, available};
+use tiles::Tiles;
 
 /// Products on tiles `T`.
 pub(crate) struct Amx<T>(PhantomData<T>);
@@ -87,10 +88,10 @@ impl<T: Tiles> Method for Amx<T> {
         unsafe {
             let blocks = depth.div_ceil(DEPTH);
             match (high > 16, width > 16) {
-                (true, true) => multiply::<T, true, true>(blocks, a, b, sums),
-                (true, false) => multiply::<T, true, false>(blocks, a, b, sums),
-                (false, true) => multiply::<T, false, true>(blocks, a, b, sums),
-                (false, false) => multiply::<T, false, false>(blocks, a, b, sums),
+                (true, true) => multiply::<T, true, true, false>(blocks, a, b, sums),
+                (true, false) => multiply::<T, true, false, false>(blocks, a, b, sums),
+                (false, true) => multiply::<T, false, true, false>(blocks, a, b, sums),
+                (false, false) => multiply::<T, false, false, false>(blocks, a, b, sums),
             }
             finish(sums, high, begin, c, ldc, width);
         }
@@ -103,7 +104,7 @@ impl<T: Tiles> Method for Amx<T> {
 
 /// One to four tiles of sums over `blocks` tiles in depth.
 #[inline(always)]
-unsafe fn multiply<T: Tiles, const TALL: bool, const WIDE: bool>(
+unsafe fn multiply<T: Tiles, const TALL: bool, const WIDE: bool, const BYTES: bool>(
     blocks: usize,
     a: *const u32,
     b: *const u32,
@@ -127,18 +128,18 @@ unsafe fn multiply<T: Tiles, const TALL: bool, const WIDE: bool>(
             if TALL {
                 t.load::<5>(a.add(256).cast(), LEFT);
             }
-            t.dot::<0, 4, 6>();
+            dot::<T, BYTES, 0, 4, 6>(&mut t);
             if WIDE {
                 t.load::<7>(b.add(16).cast(), RIGHT);
             }
             if TALL {
-                t.dot::<2, 5, 6>();
+                dot::<T, BYTES, 2, 5, 6>(&mut t);
             }
             if WIDE {
-                t.dot::<1, 4, 7>();
+                dot::<T, BYTES, 1, 4, 7>(&mut t);
             }
             if TALL && WIDE {
-                t.dot::<3, 5, 7>();
+                dot::<T, BYTES, 3, 5, 7>(&mut t);
             }
             a = a.add(512);
             b = b.add(512);
@@ -153,6 +154,45 @@ unsafe fn multiply<T: Tiles, const TALL: bool, const WIDE: bool>(
         if TALL && WIDE {
             t.store::<3>(sums.add(16 * TILE_ROWS + 16).cast(), SUMS);
         }
+    }
+}
+
+#[inline(always)]
+unsafe fn dot<T: Tiles, const BYTES: bool, const C: usize, const A: usize, const B: usize>(
+    t: &mut T,
+) {
+    // SAFETY: tiles exist by the caller's word.
+    unsafe {
+        if BYTES {
+            t.dot_bytes::<C, A, B>();
+        } else {
+            t.dot::<C, A, B>();
+        }
+    }
+}
+
+/// Sums of bytes, `high × 32` of 32 bits at `sums`, rows 32 apart: `a` is a
+/// panel `[steps / 16][32 rows][16 words]`, `b` one of `[steps][32]` words.
+///
+/// # Safety
+/// Tiles `T` exist; the panels hold `steps` words, a multiple of 16.
+pub(crate) unsafe fn bytes<T: Tiles>(
+    high: usize,
+    steps: usize,
+    a: *const u32,
+    b: *const u32,
+    sums: *mut u32,
+) {
+    let mut block = Block([0.0; TILE_ROWS * TILE_ROWS]);
+    let all = block.0.as_mut_ptr();
+    // SAFETY: a row of words is moved as it is.
+    unsafe {
+        if high > 16 {
+            multiply::<T, true, true, true>(steps / 16, a, b, all);
+        } else {
+            multiply::<T, false, true, true>(steps / 16, a, b, all);
+        }
+        std::ptr::copy_nonoverlapping(all.cast(), sums, high * TILE_ROWS);
     }
 }
 
