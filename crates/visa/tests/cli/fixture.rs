@@ -28,6 +28,15 @@ pub(crate) fn copy() -> tempfile::TempDir {
     dir
 }
 
+/// A copy with the folder `trained` in the place of one part.
+pub(crate) fn with(part: Part, trained: &Path) -> tempfile::TempDir {
+    let dir = copy();
+    let place = dir.path().join(part.folder());
+    std::fs::remove_dir_all(&place).expect("removed");
+    copy_files(trained, &place);
+    dir
+}
+
 fn copy_files(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("created");
     for file in std::fs::read_dir(from).expect("a folder") {

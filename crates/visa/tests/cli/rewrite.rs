@@ -15,7 +15,8 @@ fn quick<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     all
 }
 
-fn check_outcome(object: &Value) {
+/// The answer is one of the three outcomes, whole, with its reason and its proof.
+pub(crate) fn check_outcome(object: &Value) {
     let text = |key: &str| object[key].as_str().expect("a text");
     match text("outcome") {
         "rewritten" => {
