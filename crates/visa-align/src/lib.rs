@@ -17,8 +17,8 @@ mod journeys;
 pub mod models;
 pub mod rewrite;
 pub mod shield;
-#[cfg(test)]
-mod testing;
+#[doc(hidden)]
+pub mod testing;
 pub mod translator;
 mod trunk;
 mod windows;

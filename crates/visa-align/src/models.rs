@@ -288,9 +288,12 @@ fn part_of(dir: &Path) -> Result<Option<Part>> {
             return Ok(None);
         }
         let text = std::fs::read_to_string(&path).map_err(|e| AlignError::file(&path, e))?;
-        serde_json::from_str(&text)
-            .map(Some)
-            .map_err(|e| AlignError::file(&path, format!("not valid JSON: {e}")))
+        serde_json::from_str(&text).map(Some).map_err(|e| {
+            AlignError::file(
+                &path,
+                format!("not valid JSON: {e}; the file is damaged, fetch the model again"),
+            )
+        })
     };
     if let Some(head) = read("head.json")? {
         let kind = head

@@ -1,4 +1,7 @@
-//! Tiny random models on disk, made by the tests that need them.
+//! Tiny random models on disk, for the tests of this crate and of those above it.
+//!
+//! Not part of the interface: hidden from the documentation, and no other code calls it, so that the linker leaves it
+//! out of every program. What these models say means nothing; they take a hundred kilobytes and milliseconds to make.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,6 +10,7 @@ use candle_core::{DType, Device, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use visa_nn::{Decoder, DecoderConfig, Encoder, EncoderConfig, Lora, StoreType, Tokenizer};
+use visa_values::{Category, NAMES};
 
 use crate::format;
 use crate::head::{FORMAT, Head, HeadConfig, HeadKind, Output, Pooling};
@@ -16,8 +20,8 @@ use crate::models::Part;
 const CORPUS: &str = "You should wear a helmet because it keeps your children safe. We share what we have, so that nobody \
     goes hungry. Out of respect for the old ways they keep the fire burning. Freedom to choose is what I want most of all.";
 
-/// A whole models folder.
-pub(crate) fn models(root: &Path) {
+/// Writes a whole models folder.
+pub fn models(root: &Path) {
     encoder(&root.join("encoder"));
     for part in [Part::Detector, Part::Translator, Part::Nli] {
         head(&root.join(part.folder()), part);
@@ -27,7 +31,8 @@ pub(crate) fn models(root: &Path) {
 
 const HIDDEN: usize = 16;
 
-pub(crate) fn encoder(dir: &Path) {
+/// Writes the trunk: two layers of width 16, 128 positions.
+pub fn encoder(dir: &Path) {
     std::fs::create_dir_all(dir).unwrap();
     let tokenizer =
         Tokenizer::train_bpe([CORPUS].iter(), 400, &["[PAD]", "[CLS]", "[SEP]"]).unwrap();
@@ -44,8 +49,8 @@ pub(crate) fn encoder(dir: &Path) {
         .unwrap();
 }
 
+/// Writes a random head over the trunk in the sibling folder `encoder`.
 fn head(dir: &Path, part: Part) {
-    use visa_values::{Category, NAMES};
     std::fs::create_dir_all(dir).unwrap();
     let categories: Vec<&str> = Category::ALL.iter().map(|c| c.name()).collect();
     let (kind, pooling, outputs) = match part {
@@ -111,7 +116,8 @@ fn head(dir: &Path, part: Part) {
         .unwrap();
 }
 
-pub(crate) fn rewriter(dir: &Path) {
+/// Writes the decoder: two layers of width 16, 256 positions, the marks and value tokens of [`format`].
+pub fn rewriter(dir: &Path) {
     std::fs::create_dir_all(dir).unwrap();
     let specials = format::specials();
     let names: Vec<&str> = specials.iter().map(String::as_str).collect();

@@ -53,7 +53,7 @@ impl ChatTemplate {
         let separate = dir.join("chat_template.jinja");
         let config: Json = match config_path.exists() {
             true => serde_json::from_str(&files::read_text(&config_path)?)
-                .map_err(|e| Error::config(&config_path, format!("not valid JSON: {e}")))?,
+                .map_err(|e| Error::not_json(&config_path, e))?,
             // The tokens are optional where the template is a file of its own.
             false if separate.exists() => Json::Null,
             false => return Err(Error::io(&config_path)(std::io::ErrorKind::NotFound.into())),

@@ -135,6 +135,14 @@ impl Error {
         }
     }
 
+    /// A JSON file of a model that does not parse.
+    pub(crate) fn not_json(path: &Path, cause: serde_json::Error) -> Self {
+        Self::config(
+            path,
+            format!("not valid JSON: {cause}; the file is damaged, fetch the model again"),
+        )
+    }
+
     pub(crate) fn tokenizer(path: &Path, detail: impl ToString) -> Self {
         Self::Tokenizer {
             path: path.to_path_buf(),

@@ -76,8 +76,8 @@ impl Lora {
 
     /// Parses the text of an `adapter_config.json`; errors name `path`.
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        let json: Json = serde_json::from_str(text)
-            .map_err(|error| Error::config(path, format!("not valid JSON: {error}")))?;
+        let json: Json =
+            serde_json::from_str(text).map_err(|error| Error::not_json(path, error))?;
         let field = |name: &str| json.get(name).filter(|value| !value.is_null());
         let wrong = |detail: String| Error::config(path, detail);
         match field("peft_type").and_then(Json::as_str) {

@@ -73,8 +73,11 @@ impl Tokenizer {
 
     /// Parses the bytes of a `tokenizer.json`; errors name `path`.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes)
-            .map_err(|e| Error::tokenizer(path, format!("not a tokenizer.json: {e}")))?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| {
+            let detail =
+                format!("not a tokenizer.json: {e}; the file is damaged, fetch the model again");
+            Error::tokenizer(path, detail)
+        })?;
         inner.with_padding(None);
         inner
             .with_truncation(None)

@@ -18,9 +18,11 @@ mod sentence;
 mod token;
 mod units;
 mod verdict;
+mod window;
 
 pub use combine::{Consistency, Score, ValueScore, Weights, score};
 pub use error::ScoreError;
 pub use guard::{GuardKind, GuardViolation, Original, Protected, guards, protected_spans};
-pub use sentence::{Question, questions, sentences, windows};
+pub use sentence::sentences;
 pub use verdict::{Acceptance, Verdict};
+pub use window::{Question, questions, windows};

@@ -26,7 +26,7 @@ impl<'a> Fields<'a> {
         match serde_json::from_str(text) {
             Ok(Json::Object(json)) => Ok(Self { path, json }),
             Ok(_) => Err(Error::config(path, "expected a JSON object")),
-            Err(error) => Err(Error::config(path, format!("not valid JSON: {error}"))),
+            Err(error) => Err(Error::not_json(path, error)),
         }
     }
 

@@ -33,10 +33,11 @@ impl Trained {
         let head = Head::load(dir, &Device::Cpu).map_err(|e| Error::Input(e.to_string()))?;
         let mut tokenizer = Tokenizer::load(encoder)?;
         tokenizer.set_max_len(Some(head.config.max_tokens))?;
-        let pad = tokenizer.token_to_id("[PAD]").unwrap_or(0);
+        let pad = tokenizer.require("[PAD]")?;
         let encoder = Encoder::load(encoder, &Device::Cpu)?
             .with_adapter(dir)?
             .merged()?;
+        tokenizer.check_fits(encoder.config().vocab_size)?;
         Ok(Self {
             model: Model {
                 tokenizer,
@@ -97,10 +98,11 @@ impl Model {
         let dir = &recipe.encoder;
         let mut tokenizer = Tokenizer::load(dir)?;
         tokenizer.set_max_len(Some(recipe.head.max_tokens))?;
-        let pad = tokenizer.token_to_id("[PAD]").unwrap_or(0);
+        let pad = tokenizer.require("[PAD]")?;
         let mut lora = Lora::new(recipe.adapter.rank, recipe.adapter.alpha, &["all-linear"]);
         lora.base = Some("../encoder".into());
         let encoder = Encoder::load(dir, &device)?.with_lora(&lora, recipe.seed)?;
+        tokenizer.check_fits(encoder.config().vocab_size)?;
         let config = HeadConfig {
             format: FORMAT,
             kind,

@@ -1,6 +1,6 @@
 //! Sentence pairs for the bidirectional consistency checker.
 //!
-//! Each rule (`nli/rules.rs`) edits a text and knows what the edit does to entailment in both
+//! Each rule (`nli/rules/`) edits a text and knows what the edit does to entailment in both
 //! directions, so one edit gives two pairs. Edits of a single sentence are also made inside windows
 //! of two or three, because the checker reads windows. Labels follow the usual convention that both
 //! texts speak of the same event: another name, number or role is a contradiction.
@@ -9,7 +9,10 @@
 //! idiom, a dropped clause a scope. Rules that weaken ("a dog" → "an animal") stay away from
 //! sentences with negation, conditions or universal quantifiers, where the direction turns.
 
+mod composed;
+mod edit;
 mod rules;
+mod words;
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -20,7 +23,8 @@ use rand_chacha::ChaCha8Rng;
 use visa_score::sentences;
 
 use super::phrases::pick;
-use rules::{Edit, RULES};
+use edit::Edit;
+use rules::RULES;
 
 /// Whether the premise entails the hypothesis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -84,7 +88,7 @@ pub fn nli(
     work(&block, &mut pool, &mut rng);
     // Few of these: they are as uniform as they are certain.
     for _ in 0..count.div_ceil(30) {
-        for (text, edit) in rules::composed(&mut rng) {
+        for (text, edit) in composed::composed(&mut rng) {
             pool.edit(&text, edit);
         }
     }

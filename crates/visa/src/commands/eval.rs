@@ -89,6 +89,7 @@ fn json(text: serde_json::Result<String>) -> Result<String, Failure> {
 fn failure(error: EvalError) -> Failure {
     match error {
         EvalError::NoData { .. } => usage(error),
+        EvalError::Align(error) if error.is_model() => Failure::Model(error.into()),
         other => Failure::Input(other.into()),
     }
 }

@@ -4,14 +4,18 @@
 //! exit codes and messages must hold all the same.
 
 mod contract;
+mod data;
 mod detect;
 mod doctor;
 mod eval;
 mod fixture;
 mod lm;
 mod models;
+#[cfg(unix)]
+mod resume;
 mod rewrite;
 mod run;
 mod score;
 mod train;
+mod training;
 mod translate;

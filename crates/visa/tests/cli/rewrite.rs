@@ -15,7 +15,8 @@ fn quick<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     all
 }
 
-fn check_outcome(object: &Value) {
+/// The answer is one of the three outcomes, whole, with its reason and its proof.
+pub(crate) fn check_outcome(object: &Value) {
     let text = |key: &str| object[key].as_str().expect("a text");
     match text("outcome") {
         "rewritten" => {
@@ -104,6 +105,43 @@ fn a_person_sees_both_texts_three_profiles_and_the_reason() {
     for word in ["helmet", "before", "after", "target", "self-direction"] {
         assert!(run.stdout.contains(word), "{word}: {}", run.stdout);
     }
+}
+
+#[test]
+fn a_megabyte_of_text_comes_back_whole() {
+    let text = "We share what we have, so that nobody goes hungry. ".repeat(20_600);
+    assert!(text.len() > 1 << 20);
+    let arguments = [
+        "rewrite",
+        "--rounds",
+        "1",
+        "--candidates",
+        "1",
+        "--shift",
+        "security=+0.8",
+    ];
+    let objects = visa(&arguments, &text).objects();
+    assert_eq!(
+        objects[0]["original"].as_str().map(str::trim_end),
+        Some(text.trim_end())
+    );
+    check_outcome(&objects[0]);
+    // Without a space, there is nothing to cut at.
+    let word = "a".repeat(1 << 20);
+    let objects = visa(&arguments, &word).objects();
+    assert_eq!(objects[0]["original"], json!(word));
+    check_outcome(&objects[0]);
+}
+
+#[test]
+fn a_persona_of_ten_thousand_words_is_read_in_parts() {
+    let persona = "a careful person who keeps the old ways and shares what they have ".repeat(770);
+    assert!(persona.split_whitespace().count() >= 10_000);
+    let said = visa(&quick(&["--persona", &persona, TEXT]), "").objects();
+    check_outcome(&said[0]);
+    let line = json!({"text": TEXT, "persona": persona}).to_string();
+    let read = visa(&quick(&[]), line).objects();
+    assert_eq!(read[0]["target"], said[0]["target"]);
 }
 
 #[test]

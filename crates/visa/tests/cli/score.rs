@@ -49,6 +49,18 @@ fn one_pair_by_flags_as_a_person_sees_it() {
 }
 
 #[test]
+fn a_pair_of_megabytes_is_judged_whole() {
+    let original = "We share what we have, so that nobody goes hungry. ".repeat(20_600);
+    assert!(original.len() > 1 << 20);
+    let candidate = format!("{original}We met 9 people.");
+    let pair = json!({"original": original, "candidate": candidate, "shift": {"security": 0.8}});
+    let objects = visa(&["score"], pair.to_string()).objects();
+    assert!(objects[0]["consistency"]["mean"].is_number());
+    // What stands at the very end counts.
+    assert_eq!(objects[0]["guards"][0]["kind"], json!("number"));
+}
+
+#[test]
 fn what_is_missing_is_named() {
     visa(&["score", "--original", "x", "--candidate", "y"], "").fails(2, &["--target or --shift"]);
     visa(&["score", "--original", "x"], "").fails(2, &["--candidate"]);

@@ -1,170 +1,224 @@
-//! `visa train`: a run from an empty folder, its resumption, and its errors.
+//! `visa train`: each model from an empty folder to an answer, and errors.
 
 use std::path::Path;
 
 use serde_json::Value;
+use visa_align::Part;
+use visa_train::encoder::signed::TRAITS;
 
+use crate::rewrite::check_outcome;
 use crate::run::{Run, command, finish, visa};
+use crate::training::{TOKENIZER, detector, lines, lm, nli, sft, train, translator, trunk};
+use crate::{data, fixture};
 
-const TOKENIZER: &str = r#"
-vocab = 320
-megabytes = 0.01
-[[source]]
-name = "plain"
-path = "plain.txt.zst"
-weight = 1.0
-"#;
+/// What every training line of a metrics file holds.
+const TRAIN: [&str; 7] = [
+    "loss",
+    "lr",
+    "grad_norm",
+    "items_per_s",
+    "forward_s",
+    "backward_s",
+    "update_s",
+];
 
-fn lm(tokenizer: &Path, steps: u64) -> String {
-    format!(
-        r#"
-seed = 3
-tokenizer = "{}"
-batch = 2
-valid_sequences = 2
-[model]
-hidden = 16
-layers = 1
-heads = 2
-kv_heads = 1
-feed_forward = 32
-context = 32
-[trainer]
-steps = {steps}
-checkpoint_every = 2
-eval_every = 2
-log_every = 1
-[[source]]
-name = "plain"
-path = "plain.txt.zst"
-weight = 1.0
-"#,
-        tokenizer.display()
-    )
+/// Every line has its step and each of the names with a number; JSON has none that is not finite.
+#[track_caller]
+fn check_metrics(file: &Path, kind: &str, names: &[&str]) {
+    let lines = lines(file, kind);
+    assert!(!lines.is_empty(), "no line of kind {kind}");
+    for line in lines {
+        assert!(line["step"].as_u64().is_some_and(|step| step > 0), "{line}");
+        for name in names {
+            assert!(line[name].is_number(), "{name}: {line}");
+        }
+    }
 }
 
-fn train(kind: &str, dir: &Path, recipe: &str, out: &str) -> Run {
-    let file = dir.join(format!("{out}.toml"));
-    std::fs::write(&file, recipe).expect("written");
-    let mut command = command(&["train", kind, "--quiet", "--recipe"]);
-    command
-        .arg(&file)
-        .arg("--data")
-        .arg(dir)
-        .arg("--out")
-        .arg(dir.join(out));
-    finish(command, b"")
+/// The numbers that a training answered on standard output.
+#[track_caller]
+fn report(run: &Run, names: &[&str]) -> Value {
+    let report = run.objects()[0]["metrics"].clone();
+    for name in names {
+        assert!(report[name].is_number(), "{name}: {report}");
+    }
+    report
+}
+
+/// What the trained model in the place of `part` answers, and what the random one did.
+fn answers(part: Part, trained: &Path, arguments: &[&str], input: &str) -> [Value; 2] {
+    let models = fixture::with(part, trained);
+    let mut own = command(arguments);
+    own.env("VISA_MODEL", models.path());
+    let mut objects = finish(own, input.as_bytes()).objects();
+    [
+        objects.remove(0),
+        visa(arguments, input).objects().remove(0),
+    ]
 }
 
 #[test]
-fn from_plain_text_to_a_decoder_that_speaks() {
+fn from_plain_text_to_a_rewriter() {
     let dir = tempfile::tempdir().expect("a folder");
-    let sentences = [
-        "We lock the door at night because it keeps the children safe.",
-        "They share what they have so that nobody goes hungry.",
-        "Out of respect for the old ways they keep the fire burning.",
-    ];
-    let text: String = (0..400)
-        .map(|n| format!("{} {}\n\n", sentences[n % 3], sentences[(n + 1) % 3]))
-        .collect();
-    let packed = zstd::encode_all(text.as_bytes(), 1).expect("packed");
-    std::fs::write(dir.path().join("plain.txt.zst"), packed).expect("written");
+    let dir = dir.path();
+    data::rewriter(dir);
 
-    train("tokenizer", dir.path(), TOKENIZER, "tokenizer").objects();
-    let recipe = lm(&dir.path().join("tokenizer"), 4);
-    let object = &train("lm", dir.path(), &recipe, "lm").objects()[0];
-    assert!(
-        object["metrics"].as_object().is_some_and(|m| !m.is_empty()),
-        "{object}"
-    );
-    let metrics =
-        std::fs::read_to_string(dir.path().join("lm/metrics.jsonl")).expect("a metrics file");
-    assert!(
-        metrics
-            .lines()
-            .all(|l| serde_json::from_str::<Value>(l).is_ok())
-    );
+    train("tokenizer", dir, TOKENIZER, "tokenizer").objects();
+    train("tokenizer", dir, TOKENIZER, "again").objects();
+    let read = |name: &str| std::fs::read(dir.join(name)).expect("a file");
+    assert!(read("tokenizer/tokenizer.json") == read("again/tokenizer.json"));
 
+    let recipe = lm(&dir.join("tokenizer"), 4, 1);
+    report(&train("lm", dir, &recipe, "lm"), &["valid_plain"]);
+    check_metrics(&dir.join("lm/metrics.jsonl"), "train", &TRAIN);
+    check_metrics(&dir.join("lm/metrics.jsonl"), "eval", &["valid_plain"]);
     // The same command has nothing left to do; with more steps it goes on.
-    train("lm", dir.path(), &recipe, "lm").objects();
-    train(
+    train("lm", dir, &recipe, "lm").objects();
+    assert_eq!(lines(&dir.join("lm/metrics.jsonl"), "train").len(), 4);
+    train("lm", dir, &lm(&dir.join("tokenizer"), 6, 1), "lm").objects();
+    assert_eq!(lines(&dir.join("lm/metrics.jsonl"), "train").len(), 6);
+    let model = dir.join("lm/model");
+    let arguments = [
         "lm",
-        dir.path(),
-        &lm(&dir.path().join("tokenizer"), 6),
-        "lm",
-    )
-    .objects();
-
-    let model = dir.path().join("lm/model");
+        "generate",
+        "They sold",
+        "--max-tokens",
+        "4",
+        "--model",
+    ];
     let spoken = visa(
-        &[
-            "lm",
-            "generate",
-            "We lock",
-            "--max-tokens",
-            "4",
-            "--model",
-            model.to_str().expect("UTF-8"),
-        ],
+        &[&arguments[..], &[model.to_str().expect("UTF-8")]].concat(),
         "",
     );
     assert!(spoken.objects()[0]["text"].is_string());
+
+    let names = [
+        "valid_mined",
+        "control_mined",
+        "valid_generated",
+        "control_generated",
+        "sampled_known",
+    ];
+    report(&train("sft", dir, &sft(&model, 4, 1), "sft"), &names);
+    check_metrics(&dir.join("sft/metrics.jsonl"), "train", &TRAIN);
+    check_metrics(&dir.join("sft/metrics.jsonl"), "eval", &names);
+    let text = "They opened the old shop in 1907.";
+    let arguments = ["rewrite", "--rounds", "1", "--shift", "security=+0.8", text];
+    let [rewritten, _] = answers(Part::Rewriter, &dir.join("sft/model"), &arguments, "");
+    assert_eq!(rewritten["original"], text);
+    check_outcome(&rewritten);
 }
 
-#[cfg(unix)]
 #[test]
-fn an_interrupted_run_leaves_a_checkpoint_and_goes_on() {
+fn from_labelled_arguments_to_a_detector_that_reads() {
     let dir = tempfile::tempdir().expect("a folder");
-    let text = "We share what we have so that nobody goes hungry.\n\n".repeat(400);
-    std::fs::write(
-        dir.path().join("plain.txt.zst"),
-        zstd::encode_all(text.as_bytes(), 1).expect("packed"),
-    )
-    .expect("written");
-    train("tokenizer", dir.path(), TOKENIZER, "tokenizer").objects();
-    let endless = lm(&dir.path().join("tokenizer"), 1_000_000)
-        .replace("eval_every = 2", "eval_every = 1000000");
-    let file = dir.path().join("lm.toml");
-    std::fs::write(
-        &file,
-        endless.replace("checkpoint_every = 2", "checkpoint_every = 1000000"),
-    )
-    .expect("written");
-    let out = dir.path().join("lm");
-    let mut command = command(&["train", "lm", "--quiet", "--recipe"]);
-    command
-        .arg(&file)
-        .arg("--data")
-        .arg(dir.path())
-        .arg("--out")
-        .arg(&out);
-    let mut child = command
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .expect("the binary starts");
-    let started = std::time::Instant::now();
-    while std::fs::metadata(out.join("metrics.jsonl")).map_or(0, |m| m.len()) == 0 {
-        assert!(started.elapsed().as_secs() < 60, "no step in a minute");
-        assert!(
-            child.try_wait().expect("asked").is_none(),
-            "the run ended by itself"
-        );
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    let killed = std::process::Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(killed.expect("kill runs").success());
-    let output = child.wait_with_output().expect("the binary ends");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("run the same command to go on"), "{said}");
-    assert!(
-        std::fs::read_dir(out.join("checkpoints"))
-            .expect("checkpoints")
-            .next()
-            .is_some()
+    let dir = dir.path();
+    data::detector(dir);
+    let run = train("detector", dir, &detector(), "run");
+    let report = report(
+        &run,
+        &[
+            "outside/task_f1",
+            "validation/context/task_f1",
+            "validation/alone/mean_f1",
+            "validation/baseline_all/task_f1",
+            "validation-zhihu/context/task_f1",
+            "traits/sign",
+            "pvq40/strongest",
+        ],
     );
+    assert_eq!(report["validation/n"], data::ARGUMENTS as f64);
+    assert_eq!(report["pvq40/n"], 10.0);
+    let held_out: usize = TRAITS.hold_out.values().map(Vec::len).sum();
+    assert_eq!(report["traits/n"], (held_out * data::STATEMENTS) as f64);
+    for fold in ["fold-0", "fold-1"] {
+        let metrics = dir.join("run").join(fold).join("metrics.jsonl");
+        check_metrics(
+            &metrics,
+            "train",
+            &[&TRAIN[..], &["presence", "sign"]].concat(),
+        );
+        check_metrics(
+            &metrics,
+            "eval",
+            &["held_f1", "held_mean_f1", "held_alone_f1", "held_sign"],
+        );
+    }
+    let text = "We lock the door because it keeps the children safe.";
+    let [trained, random] = answers(
+        Part::Detector,
+        &dir.join("run/model"),
+        &["detect", text],
+        "",
+    );
+    assert_eq!(trained["values"].as_object().expect("ten").len(), 10);
+    assert_eq!(trained["categories"].as_object().expect("twenty").len(), 20);
+    assert_ne!(trained["values"], random["values"]);
+}
+
+#[test]
+fn from_no_data_to_a_translator_that_understands() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    let run = train("translator", dir, &translator(&trunk(), 200), "run");
+    let report = report(&run, &[]);
+    let sizes = report.as_object().expect("kinds of instructions").iter();
+    let held: f64 = sizes
+        .filter(|(name, _)| name.ends_with("/n"))
+        .filter_map(|(_, n)| n.as_f64())
+        .sum();
+    assert_eq!(held, 40.0, "{report}");
+    let metrics = dir.join("run/fold-0/metrics.jsonl");
+    check_metrics(
+        &metrics,
+        "train",
+        &[&TRAIN[..], &["direction", "strength"]].concat(),
+    );
+    check_metrics(&metrics, "eval", &["held_direction", "held_error"]);
+    let arguments = ["translate", "much more security, a bit less hedonism"];
+    let [trained, _] = answers(Part::Translator, &dir.join("run/model"), &arguments, "");
+    let shift = trained["shift"].as_object().expect("ten");
+    assert_eq!(shift.len(), 10);
+    assert!(shift.values().all(Value::is_number), "{trained}");
+}
+
+#[test]
+fn from_pairs_to_a_checker_that_judges() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    data::nli(dir);
+    let run = train("nli", dir, &nli(), "run");
+    let report = report(&run, &["test/accuracy"]);
+    assert_eq!(report["test/n"], data::PAIRS as f64);
+    assert_eq!(report["test/baseline_commonest"], 1.0 / 3.0);
+    let generated = |name: &String| name.starts_with("generated/") && name.ends_with("/n");
+    assert!(
+        report.as_object().expect("numbers").keys().any(generated),
+        "{report}"
+    );
+    let metrics = dir.join("run/fold-0/metrics.jsonl");
+    check_metrics(&metrics, "train", &[&TRAIN[..], &["relation"]].concat());
+    check_metrics(&metrics, "eval", &["dev", "held_generated"]);
+    let pair = r#"{"original": "It opens at 8.", "candidate": "It opens at 8, which is safe.", "shift": {"security": 1}}"#;
+    let [trained, random] = answers(Part::Nli, &dir.join("run/model"), &["score"], pair);
+    assert!(trained["consistency"]["mean"].is_number(), "{trained}");
+    assert_ne!(trained["consistency"], random["consistency"]);
+}
+
+#[test]
+fn missing_data_is_named() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let check = |kind: &str, recipe: &str, file: &str| {
+        let run = train(kind, dir.path(), recipe, kind);
+        run.fails(1, &[file, "check that the path exists"]);
+        assert!(!dir.path().join(kind).join("model").exists());
+    };
+    let rewriter = fixture::models().join("rewriter");
+    check("tokenizer", TOKENIZER, "text/wikipedia.txt.zst");
+    check("lm", &lm(&rewriter, 4, 1), "text/wikipedia.txt.zst");
+    check("sft", &sft(&rewriter, 4, 1), "text/modern.txt.zst");
+    check("detector", &detector(), "touche23/arguments-training.tsv");
+    check("nli", &nli(), "all_combined/train.tsv");
 }
 
 #[test]
