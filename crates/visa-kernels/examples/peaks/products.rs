@@ -19,7 +19,10 @@ const SHAPES: [(usize, usize, usize); 9] = [
 ];
 
 fn header(name: &str, columns: &str) {
-    println!("\n{name}, GFLOP/s (share of peak)\n  {:>18}  {columns}", "m × n × k");
+    println!(
+        "\n{name}, GFLOP/s (share of peak)\n  {:>18}  {columns}",
+        "m × n × k"
+    );
 }
 
 fn row(s: Sizes, columns: &[String]) {
