@@ -51,9 +51,7 @@ impl Weight<'_> {
     ) -> R {
         match self {
             _ if !wanted => f(None),
-            Self::Plain(w) => {
-                with_right(View::columns(w, s.n, s.k), compute, |back| f(Some(back)))
-            }
+            Self::Plain(w) => with_right(View::columns(w, s.n, s.k), compute, |back| f(Some(back))),
             Self::Packed(w) => f(Some(w.right_back().expect(
                 "the head was packed for forward alone; use Uses::ForwardAndGradient",
             ))),

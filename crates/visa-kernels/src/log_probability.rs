@@ -9,10 +9,10 @@
 //!
 //! `g` and `e` are the upstream gradients of `log p_t` and of the entropy `H`.
 
-pub use crate::head::{Gradients, Weight};
 use crate::buffer::Shared;
 use crate::element::Element;
 use crate::head::{self, Rows, Slope, log_sum};
+pub use crate::head::{Gradients, Weight};
 use crate::matmul::{Compute, Sizes};
 
 /// Where results go, each `[m]`.
@@ -94,9 +94,7 @@ pub fn backward<H: Element>(
         .map(|i| {
             let g = upstream.log_p[i];
             let (all, tilt) = match upstream.entropy {
-                Some((e, entropy)) if e[i] != 0.0 => {
-                    (-g - e[i] * (entropy[i] - lse[i]), -e[i])
-                }
+                Some((e, entropy)) if e[i] != 0.0 => (-g - e[i] * (entropy[i] - lse[i]), -e[i]),
                 _ => (-g, 0.0),
             };
             Slope { all, tilt, one: g }

@@ -30,7 +30,8 @@ fn reference(head: &Head, h: &[f64], w: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let top = l.iter().copied().fold(f64::MIN, f64::max);
         let lse = top + l.iter().map(|l| (l - top).exp()).sum::<f64>().ln();
         out.0.push(l[*token as usize] - lse);
-        out.1.push(-l.iter().map(|l| (l - lse).exp() * (l - lse)).sum::<f64>());
+        out.1
+            .push(-l.iter().map(|l| (l - lse).exp() * (l - lse)).sum::<f64>());
     }
     out
 }
@@ -40,18 +41,24 @@ fn doubles(x: &[f32]) -> Vec<f64> {
 }
 
 fn heads() -> Vec<Head> {
-    [(1, 1, 1), (3, 37, 5), (70, 131, 33), (300, 17, 8), (40, 8193, 4)]
-        .into_iter()
-        .map(|(m, n, k)| {
-            let rng = &mut rng(11);
-            Head {
-                s: Sizes { m, n, k },
-                h: random(m * k, rng),
-                w: random(n * k, rng).iter().map(|w| 2.0 * w).collect(),
-                tokens: (0..m).map(|i| (i * 7 % n) as u32).collect(),
-            }
-        })
-        .collect()
+    [
+        (1, 1, 1),
+        (3, 37, 5),
+        (70, 131, 33),
+        (300, 17, 8),
+        (40, 8193, 4),
+    ]
+    .into_iter()
+    .map(|(m, n, k)| {
+        let rng = &mut rng(11);
+        Head {
+            s: Sizes { m, n, k },
+            h: random(m * k, rng),
+            w: random(n * k, rng).iter().map(|w| 2.0 * w).collect(),
+            tokens: (0..m).map(|i| (i * 7 % n) as u32).collect(),
+        }
+    })
+    .collect()
 }
 
 /// Error of a logit whose factors were rounded to bf16, at these sizes.
@@ -99,9 +106,8 @@ fn log_probabilities_and_entropies() {
 fn differences(head: &Head, g: &[f32], e: &[f32]) -> (Vec<f64>, Vec<f64>) {
     let objective = |h: &[f64], w: &[f64]| -> f64 {
         let (p, entropy) = reference(head, h, w);
-        let weigh = |x: &[f64], g: &[f32]| -> f64 {
-            x.iter().zip(g).map(|(x, g)| x * f64::from(*g)).sum()
-        };
+        let weigh =
+            |x: &[f64], g: &[f32]| -> f64 { x.iter().zip(g).map(|(x, g)| x * f64::from(*g)).sum() };
         weigh(&p, g) + weigh(&entropy, e)
     };
     let (mut h, mut w) = (doubles(&head.h), doubles(&head.w));
@@ -165,9 +171,7 @@ fn gradients() {
                     dw: Some(&mut dw),
                 };
                 let tokens = &head.tokens;
-                log_probability::backward(
-                    &head.h, weight, tokens, &lse, upstream, s, compute, to,
-                );
+                log_probability::backward(&head.h, weight, tokens, &lse, upstream, s, compute, to);
                 let name = format!("{isa:?}, {s:?}, {compute:?}");
                 check_close(&format!("dh, {name}"), &dh, &want_h, tolerance(compute));
                 check_close(&format!("dw, {name}"), &dw, &want_w, tolerance(compute));

@@ -27,7 +27,10 @@ fn check(m: usize, n: usize, k: usize, seed: u64) {
         for (j, (row, q)) in w.chunks_exact(k).zip(q.chunks_exact(k)).enumerate() {
             let top = row.iter().fold(0f32, |top, w| top.max(w.abs()));
             for (w, q) in row.iter().zip(q) {
-                assert!((w - q).abs() <= top / 127.0 * 0.501, "row {j}: {w} became {q}");
+                assert!(
+                    (w - q).abs() <= top / 127.0 * 0.501,
+                    "row {j}: {w} became {q}"
+                );
             }
         }
         for activations in [Activations::Bytes, Activations::Words] {
@@ -68,7 +71,13 @@ proptest! {
 
 #[test]
 fn larger_shapes() {
-    for (m, n, k) in [(1, 1, 1), (16, 33, 1031), (211, 67, 64), (97, 5, 2049), (12, 96, 4)] {
+    for (m, n, k) in [
+        (1, 1, 1),
+        (16, 33, 1031),
+        (211, 67, 64),
+        (97, 5, 2049),
+        (12, 96, 4),
+    ] {
         check(m, n, k, 3);
     }
 }
@@ -87,15 +96,25 @@ fn error_is_as_stated() {
             let (x, w) = (&x[at / n * k..][..k], &w[at % n * k..][..k]);
             let top = w.iter().fold(0f32, |top, w| top.max(w.abs()));
             let scale = f64::from(top) / 127.0;
-            let exact: f64 = x.iter().zip(w).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
+            let exact: f64 = x
+                .iter()
+                .zip(w)
+                .map(|(x, w)| f64::from(*x) * f64::from(*w))
+                .sum();
             let size: f64 = x.iter().map(|x| f64::from(x.abs())).sum();
             let norm = x.iter().map(|x| f64::from(x * x)).sum::<f64>().sqrt();
             let error = f64::from(*y) - exact;
-            assert!(error.abs() <= 0.51 * scale * size, "{isa:?}: {at} off by {error}");
+            assert!(
+                error.abs() <= 0.51 * scale * size,
+                "{isa:?}: {at} off by {error}"
+            );
             square += (error / (0.29 * scale * norm)).powi(2) / (m * n) as f64;
         }
         let mean = square.sqrt();
-        assert!((0.7..1.3).contains(&mean), "{isa:?}: {mean} of the usual error");
+        assert!(
+            (0.7..1.3).contains(&mean),
+            "{isa:?}: {mean} of the usual error"
+        );
     });
 }
 

@@ -129,7 +129,10 @@ impl<'a, X: Element> Left<'a, X> {
             *scale = unsafe { pack_row(row, i * parts, parts, unsigned, style, steps, out) };
         };
         if m * k < 1 << 16 {
-            x.chunks_exact(k.max(1)).zip(scales.iter_mut()).enumerate().for_each(pack);
+            x.chunks_exact(k.max(1))
+                .zip(scales.iter_mut())
+                .enumerate()
+                .for_each(pack);
         } else {
             x.par_chunks_exact(k)
                 .zip(scales.par_iter_mut())

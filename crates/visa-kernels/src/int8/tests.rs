@@ -58,7 +58,13 @@ fn bytes_are_summed_exactly() {
     }
     for style in styles {
         for activations in [Activations::Bytes, Activations::Words] {
-            for (m, n, k) in [(1, 1, 1), (3, 40, 63), (17, 33, 64), (33, 5, 200), (120, 70, 65)] {
+            for (m, n, k) in [
+                (1, 1, 1),
+                (3, 40, 63),
+                (17, 33, 64),
+                (33, 5, 200),
+                (120, 70, 65),
+            ] {
                 check(m, n, k, style, activations);
             }
         }

@@ -18,13 +18,7 @@ pub(super) const WIDENED_HIGH: usize = 6;
 /// # Safety
 /// AVX-512 VNNI exists; the panels hold `steps` words, `sums` the sums.
 #[cfg(target_arch = "x86_64")]
-pub(super) unsafe fn vnni(
-    high: usize,
-    steps: usize,
-    a: *const u32,
-    b: *const u32,
-    sums: *mut i32,
-) {
+pub(super) unsafe fn vnni(high: usize, steps: usize, a: *const u32, b: *const u32, sums: *mut i32) {
     macro_rules! pick {
         ($($n:literal $u:literal),*) => {
             match high {

@@ -162,9 +162,15 @@ impl Simd for Avx2 {
         unsafe {
             let x = _mm256_loadu_si256(p.cast());
             [
-                Self(_mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(_mm256_slli_epi32::<24>(x)))),
-                Self(_mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(_mm256_slli_epi32::<16>(x)))),
-                Self(_mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(_mm256_slli_epi32::<8>(x)))),
+                Self(_mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(
+                    _mm256_slli_epi32::<24>(x),
+                ))),
+                Self(_mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(
+                    _mm256_slli_epi32::<16>(x),
+                ))),
+                Self(_mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(
+                    _mm256_slli_epi32::<8>(x),
+                ))),
                 Self(_mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(x))),
             ]
         }
@@ -320,9 +326,15 @@ impl Simd for Avx512 {
         unsafe {
             let x = _mm512_loadu_si512(p.cast());
             [
-                Self(_mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(_mm512_slli_epi32::<24>(x)))),
-                Self(_mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(_mm512_slli_epi32::<16>(x)))),
-                Self(_mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(_mm512_slli_epi32::<8>(x)))),
+                Self(_mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(
+                    _mm512_slli_epi32::<24>(x),
+                ))),
+                Self(_mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(
+                    _mm512_slli_epi32::<16>(x),
+                ))),
+                Self(_mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(
+                    _mm512_slli_epi32::<8>(x),
+                ))),
                 Self(_mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(x))),
             ]
         }

@@ -20,8 +20,8 @@ use super::pack::{TILE_ROWS, pack, pack_tiles};
 use crate::element::Element;
 #[cfg(test)]
 pub(crate) use tiles::Software;
-pub(crate) use tiles::{Hardware, available};
 use tiles::Tiles;
+pub(crate) use tiles::{Hardware, available};
 
 /// Products on tiles `T`.
 pub(crate) struct Amx<T>(PhantomData<T>);

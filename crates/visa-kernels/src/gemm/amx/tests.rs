@@ -54,7 +54,11 @@ fn check_kinds<X: Element, Y: Element>((m, n, k): (usize, usize, usize)) {
     } else {
         0.0
     };
-    let (x, w, bias) = (numbers::<X>(m * k, 1), numbers::<f32>(n * k, 2), numbers::<f32>(n, 3));
+    let (x, w, bias) = (
+        numbers::<X>(m * k, 1),
+        numbers::<f32>(n * k, 2),
+        numbers::<f32>(n, 3),
+    );
     for columns in [false, true] {
         // The weight as it lies, or [k, n] as for the gradient of the input.
         let view = if columns {
@@ -77,7 +81,13 @@ fn check_kinds<X: Element, Y: Element>((m, n, k): (usize, usize, usize)) {
         let before = numbers::<Y>(m * n, 4);
         let mut y = before.clone();
         across::product::<Soft, X, Y>(&left, &panels, Start::Add, &mut y);
-        check(|i| y[i].to_f32(), (m, n, k), term, |i, j| before[i * n + j].to_f32(), own);
+        check(
+            |i| y[i].to_f32(),
+            (m, n, k),
+            term,
+            |i, j| before[i * n + j].to_f32(),
+            own,
+        );
     }
     // Sums over the rows of both: [k, m] and [k, n].
     let (x, w) = (numbers::<X>(k * m, 5), numbers::<f32>(k * n, 6));
