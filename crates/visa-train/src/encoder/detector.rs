@@ -172,7 +172,7 @@ impl Data {
             list.retain(|s| s.matches);
             signed.extend(signed::personas(&matching[&name], &list, task.persona_rate));
         }
-        signed.extend(written::texts());
+        signed.extend(written::texts(task.written));
         let (items, definitions) = sources::inventories(context)?;
         signed.extend(signed::inventory(&items, &definitions));
         let filler = sources::sentences(context, FILLER, 2000.max(2 * task.plain))?;

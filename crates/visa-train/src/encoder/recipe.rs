@@ -113,6 +113,8 @@ pub struct DetectorTask {
     pub phrases: usize,
     /// Sentences with a value-bearing clause from the generator, each epoch.
     pub clauses: usize,
+    /// Share of the written texts that is drawn each epoch.
+    pub written: f64,
     /// Encyclopaedia sentences that speak no value.
     pub plain: usize,
     /// Weight of "present means embraced" for the arguments.
@@ -135,6 +137,7 @@ impl Default for DetectorTask {
             persona_rate: 0.2,
             phrases: 1500,
             clauses: 1500,
+            written: 1.0,
             plain: 800,
             argument_sign: 0.3,
             presence_share: 0.05,
@@ -149,6 +152,8 @@ impl Default for DetectorTask {
 pub struct TranslatorTask {
     /// Generated instructions.
     pub instructions: usize,
+    /// How often each written wish comes in an epoch; 0 leaves them out.
+    pub written: usize,
     /// Models trained from one start on other instructions each, and averaged.
     pub folds: usize,
     /// Generated instructions held out for stopping.
@@ -163,6 +168,7 @@ impl Default for TranslatorTask {
     fn default() -> Self {
         Self {
             instructions: 20_000,
+            written: 3,
             folds: 1,
             hold_out: 1500,
             personas: 0,
@@ -262,7 +268,7 @@ impl Recipe {
                 .any(|p| !(0.0..=1.0).contains(p))
         {
             return Err(
-                "detector.hold_out must be in 0.02..=0.5, drop_context and drop_stop in 0..=1"
+                "detector.hold_out must be in 0.02..=0.5, drop_context, drop_stop and written in 0..=1"
                     .into(),
             );
         }

@@ -1,6 +1,7 @@
 //! The translator: an instruction in plain words → which values it moves, which way and how far.
 //!
-//! Trained on generated instructions; a part with another seed, without a text of the training part, decides stopping.
+//! Trained on generated instructions and written wishes; generated ones with another seed, without a text of the training
+//! part, and wishes held out decide stopping.
 //! Instructions written by people are a test for others to read.
 
 use std::collections::{BTreeMap, HashSet};
@@ -12,7 +13,7 @@ use visa_values::NAMES;
 use super::fit::Verdict;
 use super::soup::soup;
 use super::{Example, Fitted, Model, Recipe, Target, fit, measure};
-use crate::generate::{InstructionExample, instructions};
+use crate::generate::{InstructionExample, instructions, wishes};
 use crate::{Metrics, Result, RunContext};
 
 /// Classes of the direction output.
@@ -20,6 +21,9 @@ pub const CLASSES: [&str; 3] = ["down", "none", "up"];
 
 /// Shifts smaller than this are no wish: the generator's traces of neighbouring values are neither taught nor asked.
 const TRACE: f32 = 0.15;
+
+/// One written wish in so many is held out.
+const HELD_WISHES: usize = 12;
 
 /// Trains, keeps the best model in `context.out/model`, and measures it on the held-out instructions by kind.
 ///
@@ -31,15 +35,31 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
     let sets: Vec<Vec<InstructionExample>> = (0..task.folds as u64)
         .map(|fold| instructions(recipe.seed + fold, task.instructions))
         .collect();
-    let known: HashSet<&str> = sets.iter().flatten().map(|m| m.text.as_str()).collect();
+    // One written wish in so many is held out; the others come several times in an epoch.
+    let (mut held_wishes, mut own_wishes) = (Vec::new(), Vec::new());
+    let wishes = if task.written == 0 {
+        Vec::new()
+    } else {
+        wishes()
+    };
+    for (i, wish) in wishes.into_iter().enumerate() {
+        if i % HELD_WISHES == 0 {
+            held_wishes.push(wish);
+        } else {
+            own_wishes.extend(std::iter::repeat_n(wish, task.written));
+        }
+    }
+    let known: HashSet<String> = sets.iter().flatten().map(|m| m.text.clone()).collect();
     let held: Vec<InstructionExample> = instructions(recipe.seed ^ 0x7E57, 2 * task.hold_out)
         .into_iter()
-        .filter(|m| !known.contains(m.text.as_str()))
+        .filter(|m| !known.contains(&m.text))
         .take(task.hold_out)
+        .chain(held_wishes)
         .collect();
     let mut parts = Vec::new();
     let mut score = 0.0;
-    for (fold, made) in sets.iter().enumerate() {
+    for (fold, made) in sets.into_iter().enumerate() {
+        let made = [made, own_wishes.clone()].concat();
         context.say(&format!(
             "model {fold}: {} instructions, {} held out",
             made.len(),

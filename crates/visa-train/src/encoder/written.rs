@@ -22,13 +22,15 @@ struct Line {
     values: Shift,
 }
 
-/// `data/statements.jsonl` and `data/answers.jsonl`.
-pub fn texts() -> Vec<Signed> {
+/// `data/statements.jsonl` and `data/answers.jsonl`, each text drawn with a chance of `rate` in an epoch.
+pub fn texts(rate: f64) -> Vec<Signed> {
     let files = [
         include_str!("data/statements.jsonl"),
         include_str!("data/answers.jsonl"),
     ];
-    files.into_iter().flat_map(parse).collect()
+    (files.into_iter().flat_map(parse))
+        .map(|text| Signed { rate, ..text })
+        .collect()
 }
 
 fn parse(file: &str) -> impl Iterator<Item = Signed> {
@@ -61,7 +63,7 @@ mod tests {
 
     #[test]
     fn the_texts_parse_and_speak_every_value_both_ways() {
-        let texts = texts();
+        let texts = texts(1.0);
         assert!(texts.len() > 1000, "{}", texts.len());
         for v in 0..10 {
             for (sign, side) in [(1.0, "embrace"), (-1.0, "reject")] {

@@ -41,6 +41,8 @@ pub enum InstructionKind {
     Zero,
     /// "fix the commas and make it more caring"
     Mixed,
+    /// Written by hand (see [`super::wishes`]); the generator makes none.
+    Written,
 }
 
 /// The families with their shares in percent.
@@ -110,6 +112,7 @@ fn compose<R: Rng>(kind: InstructionKind, rng: &mut R) -> (String, ShiftArray) {
         InstructionKind::List => list(rng),
         InstructionKind::Zero => (zero(rng), [0.0; 10]),
         InstructionKind::Mixed => mixed(rng),
+        InstructionKind::Written => unreachable!("no share of the generator is written"),
     }
 }
 

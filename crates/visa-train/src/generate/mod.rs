@@ -15,10 +15,12 @@ mod inflect;
 mod noise;
 mod phrases;
 mod stem;
+mod wishes;
 
 pub use clauses::{ClauseExample, Clauses};
 pub use instructions::{InstructionExample, InstructionKind, instructions};
 pub use nli::{NliExample, NliLabel, nli};
+pub use wishes::wishes;
 
 /// A shift over the ten values in circle order, each in −1..=1.
 pub type ShiftArray = [f32; 10];

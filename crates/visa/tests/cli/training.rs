@@ -70,7 +70,7 @@ schedule.warmup = 2
 }
 
 pub(crate) fn detector() -> String {
-    let own = "[detector]\nfolds = 2\nhold_out = 0.25\nphrases = 20\nclauses = 20\nplain = 10";
+    let own = "[detector]\nfolds = 2\nhold_out = 0.25\nphrases = 20\nclauses = 20\nwritten = 0.01\nplain = 10";
     encoder(&trunk(), "mean", 32, own)
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn nli() -> String {
 }
 
 pub(crate) fn translator(trunk: &Path, instructions: usize) -> String {
-    let own = format!("[translator]\ninstructions = {instructions}\nhold_out = 40");
+    let own = format!("[translator]\ninstructions = {instructions}\nhold_out = 40\nwritten = 0");
     encoder(trunk, "mean", 8, &own)
 }
 
