@@ -67,7 +67,12 @@ struct AccessArgs {
     #[arg(long, env = "VISA_OPEN", value_parser = clap::builder::BoolishValueParser::new())]
     open: bool,
     /// A name under which browsers may call this server, beside its address; may be given several times
-    #[arg(long, value_name = "NAME", env = "VISA_SERVER_NAME", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "VISA_SERVER_NAME",
+        value_delimiter = ','
+    )]
     server_name: Vec<String>,
 }
 

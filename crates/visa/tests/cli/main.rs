@@ -13,5 +13,6 @@ mod models;
 mod rewrite;
 mod run;
 mod score;
+mod serve;
 mod train;
 mod translate;
