@@ -15,6 +15,7 @@ pub mod head;
 #[cfg(test)]
 mod journeys;
 pub mod models;
+pub mod record;
 pub mod rewrite;
 pub mod shield;
 #[doc(hidden)]

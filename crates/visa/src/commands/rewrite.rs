@@ -4,9 +4,8 @@ mod options;
 mod tools;
 
 use clap::Args;
-use serde::Deserialize;
-use visa_align::{Goal, Outcome, OutcomeKind, RewriteRequest};
-use visa_values::{Profile, Shift, Target};
+use visa_align::record::RewriteInput;
+use visa_align::{Goal, Outcome, OutcomeKind};
 
 use super::detect::Lazy;
 use super::score::profiles;
@@ -17,7 +16,7 @@ use crate::exit::{Failure, usage};
 use crate::settings::{Origin, Settings};
 use crate::view::wrap::paragraph;
 use crate::view::{ADDED, HEADING, NEGATIVE, Style, diff, progress, words};
-use options::{EndpointArgs, SearchArgs};
+pub(super) use options::{EndpointArgs, SearchArgs};
 use tools::Tools;
 
 #[derive(Args, Debug)]
@@ -59,32 +58,7 @@ pub(crate) struct Arguments {
     common: Common,
 }
 
-#[derive(Debug, Deserialize)]
-struct Input {
-    text: String,
-    #[serde(default)]
-    query: Option<String>,
-    #[serde(default)]
-    persona: Option<String>,
-    #[serde(default)]
-    target: Option<Profile>,
-    #[serde(default)]
-    shift: Option<Shift>,
-}
-
-impl Input {
-    fn plain(text: String) -> Self {
-        Self {
-            text,
-            query: None,
-            persona: None,
-            target: None,
-            shift: None,
-        }
-    }
-}
-
-impl Record for Input {
+impl Record for RewriteInput {
     fn from_text(text: String) -> anyhow::Result<Self> {
         Ok(Self::plain(text))
     }
@@ -126,18 +100,18 @@ pub(crate) fn run(arguments: Arguments, settings: &Settings) -> Result<(), Failu
     batch::run(
         Job {
             io: &io,
-            single: text.map(Input::plain),
+            single: text.map(RewriteInput::plain),
             // Each is a long job, and its result is wanted when it is done.
             chunk: 1,
             progress: &|_| (),
         },
-        |items: &[Item<Input>]| {
+        |items: &[Item<RewriteInput>]| {
             let mut results = Vec::with_capacity(items.len());
             for item in items {
-                let request = match request(&item.record, default.as_ref(), query.as_deref()) {
+                let request = match item.record.request(default.as_ref(), query.as_deref()) {
                     Ok(request) => request,
                     Err(e) => {
-                        results.push(Err(e));
+                        results.push(Err(e.into()));
                         continue;
                     }
                 };
@@ -153,7 +127,7 @@ pub(crate) fn run(arguments: Arguments, settings: &Settings) -> Result<(), Failu
 }
 
 /// The goal for records that name none. Flag, variable and file may each name one; the strongest origin counts.
-fn default_goal(
+pub(super) fn default_goal(
     persona: Option<String>,
     target: Option<String>,
     shift: Vec<String>,
@@ -200,38 +174,6 @@ fn default_goal(
             Ok((shift.map(Goal::Shift), text.or(swallowed)))
         }
     }
-}
-
-fn request(
-    input: &Input,
-    default: Option<&Goal>,
-    query: Option<&str>,
-) -> anyhow::Result<RewriteRequest> {
-    not_empty("text", &input.text)?;
-    let own = [
-        input.persona.clone().map(Goal::Instruction),
-        input.target.clone().map(|t| Goal::Target(Target::new(t))),
-        input.shift.clone().map(Goal::Shift),
-    ];
-    let mut own = own.into_iter().flatten();
-    let goal = own.next().or_else(|| default.cloned()).ok_or_else(|| {
-        anyhow::anyhow!(
-            "nothing says where the values should go; give \"persona\", \"target\" or \"shift\""
-        )
-    })?;
-    if own.next().is_some() {
-        anyhow::bail!(
-            "more than one of \"persona\", \"target\" and \"shift\" is given; give one of them"
-        );
-    }
-    if let Goal::Instruction(words) = &goal {
-        not_empty("persona", words)?;
-    }
-    Ok(RewriteRequest {
-        text: input.text.clone(),
-        query: input.query.clone().or_else(|| query.map(str::to_string)),
-        goal,
-    })
 }
 
 fn view(style: &Style, outcome: &Outcome) -> String {

@@ -16,6 +16,7 @@ mod resume;
 mod rewrite;
 mod run;
 mod score;
+mod serve;
 mod train;
 mod training;
 mod translate;

@@ -10,7 +10,7 @@ use crate::exit::{Failure, usage};
 /// How long to try, and what to accept.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Search")]
-pub(super) struct SearchArgs {
+pub(in crate::commands) struct SearchArgs {
     /// Candidates a round
     #[arg(long, value_name = "N", env = "VISA_CANDIDATES", default_value_t = RewriteOptions::default().candidates)]
     candidates: usize,
@@ -25,11 +25,11 @@ pub(super) struct SearchArgs {
     min_progress: f32,
     /// Sampling temperature; higher dares more
     #[arg(long, value_name = "X", env = "VISA_TEMPERATURE", default_value_t = EmbeddedOptions::default().temperature)]
-    pub(super) temperature: f64,
+    pub(in crate::commands) temperature: f64,
 }
 
 impl SearchArgs {
-    pub(super) fn options(&self, seed: u64) -> Result<RewriteOptions, Failure> {
+    pub(in crate::commands) fn options(&self, seed: u64) -> Result<RewriteOptions, Failure> {
         let share = |name: &str, x: f32| {
             if (0.0..=1.0).contains(&x) {
                 Ok(x)
@@ -65,7 +65,7 @@ impl SearchArgs {
 /// A language model elsewhere in place of the embedded one.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Endpoint")]
-pub(super) struct EndpointArgs {
+pub(in crate::commands) struct EndpointArgs {
     /// An OpenAI-compatible endpoint that proposes rewrites, such as http://localhost:8000/v1; the key is read from VISA_API_KEY or OPENAI_API_KEY
     #[arg(
         long = "endpoint",
@@ -125,7 +125,7 @@ enum PromptKind {
 }
 
 impl EndpointArgs {
-    pub(super) fn options(self, temperature: f64) -> Result<Option<EndpointOptions>, Failure> {
+    pub(in crate::commands) fn options(self, temperature: f64) -> Result<Option<EndpointOptions>, Failure> {
         let Some((url, name)) = self.url.zip(self.name) else {
             return Ok(None);
         };
