@@ -45,7 +45,8 @@ impl Key {
             .map(Self)
     }
 
-    pub(crate) fn reveal(&self) -> &str {
+    /// The key itself, for the header it is sent in.
+    pub fn reveal(&self) -> &str {
         &self.0
     }
 }

@@ -91,6 +91,12 @@ pub enum AlignError {
         /// The beginning of the text.
         text: String,
     },
+    /// A record says too much or too little.
+    #[error("{problem}")]
+    Record {
+        /// What is wrong, and the remedy.
+        problem: &'static str,
+    },
     /// An option makes no sense.
     #[error("{option} is {given}, but must be {wanted}")]
     Option {

@@ -15,10 +15,11 @@ pub mod head;
 #[cfg(test)]
 mod journeys;
 pub mod models;
+pub mod record;
 pub mod rewrite;
 pub mod shield;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod translator;
 mod trunk;
 mod windows;

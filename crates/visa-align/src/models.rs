@@ -265,7 +265,8 @@ fn checkout() -> PathBuf {
     path
 }
 
-fn user_data_dir() -> Option<PathBuf> {
+/// Where programs keep a user's data on this system.
+pub fn user_data_dir() -> Option<PathBuf> {
     let var = |name| {
         std::env::var_os(name)
             .filter(|v| !v.is_empty())

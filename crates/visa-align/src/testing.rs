@@ -1,4 +1,9 @@
-//! Tiny random models on disk, made by the tests that need them.
+//! Tiny random models on disk, made by the tests that need them: a whole models folder in a hundred kilobytes.
+
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "for tests, where a panic is the failure"
+)]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +22,7 @@ const CORPUS: &str = "You should wear a helmet because it keeps your children sa
     goes hungry. Out of respect for the old ways they keep the fire burning. Freedom to choose is what I want most of all.";
 
 /// A whole models folder.
-pub(crate) fn models(root: &Path) {
+pub fn models(root: &Path) {
     encoder(&root.join("encoder"));
     for part in [Part::Detector, Part::Translator, Part::Nli] {
         head(&root.join(part.folder()), part);
@@ -27,7 +32,8 @@ pub(crate) fn models(root: &Path) {
 
 const HIDDEN: usize = 16;
 
-pub(crate) fn encoder(dir: &Path) {
+/// A sentence encoder.
+pub fn encoder(dir: &Path) {
     std::fs::create_dir_all(dir).unwrap();
     let tokenizer =
         Tokenizer::train_bpe([CORPUS].iter(), 400, &["[PAD]", "[CLS]", "[SEP]"]).unwrap();
@@ -111,7 +117,8 @@ fn head(dir: &Path, part: Part) {
         .unwrap();
 }
 
-pub(crate) fn rewriter(dir: &Path) {
+/// A decoder.
+pub fn rewriter(dir: &Path) {
     std::fs::create_dir_all(dir).unwrap();
     let specials = format::specials();
     let names: Vec<&str> = specials.iter().map(String::as_str).collect();

@@ -5,3 +5,4 @@
 
 pub mod datasets;
 pub mod openai;
+pub mod raw;

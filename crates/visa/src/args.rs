@@ -36,9 +36,7 @@ impl Common {
     /// # Errors
     /// A device this build cannot use, or a thread pool that cannot start.
     pub(crate) fn apply(&self) -> Result<(), Failure> {
-        let filter = tracing_subscriber::EnvFilter::try_from_env("VISA_LOG").unwrap_or_else(|_| {
-            tracing_subscriber::EnvFilter::new(if self.quiet { "error" } else { "warn" })
-        });
+        let filter = self.filter("warn");
         // A second call in one process keeps the first subscriber.
         let _ = tracing_subscriber::fmt()
             .with_env_filter(filter)
@@ -46,6 +44,32 @@ impl Common {
             .without_time()
             .with_target(false)
             .try_init();
+        self.compute()
+    }
+
+    /// As [`Self::apply`] for a command that stays: its log tells what it answers, with the time, as text or JSON.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub(crate) fn apply_staying(&self, json: bool) -> Result<(), Failure> {
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(self.filter("info"))
+            .with_writer(std::io::stderr);
+        let _ = if json {
+            log.json().flatten_event(true).try_init()
+        } else {
+            log.with_target(false).try_init()
+        };
+        self.compute()
+    }
+
+    fn filter(&self, level: &str) -> tracing_subscriber::EnvFilter {
+        let level = if self.quiet { "error" } else { level };
+        tracing_subscriber::EnvFilter::try_from_env("VISA_LOG")
+            .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level))
+    }
+
+    fn compute(&self) -> Result<(), Failure> {
         visa_kernels::isa::choose().map_err(usage)?;
         rayon::ThreadPoolBuilder::new()
             .num_threads(self.threads)

@@ -7,6 +7,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use visa_align::record::{WithError, WithId};
 
 use crate::args::{Format, IoArgs, OnError};
 use crate::exit::Failure;
@@ -218,19 +219,6 @@ struct Writer {
     written: u64,
 }
 
-#[derive(Serialize)]
-struct WithId<'a, R> {
-    id: &'a Value,
-    #[serde(flatten)]
-    result: &'a R,
-}
-
-#[derive(Serialize)]
-struct ErrorLine<'a> {
-    id: &'a Value,
-    error: &'a str,
-}
-
 impl Writer {
     fn result<T, R: Serialize>(
         &mut self,
@@ -259,7 +247,7 @@ impl Writer {
         if self.format == Format::Text {
             return Ok(());
         }
-        self.object(&ErrorLine { id, error })
+        self.object(&WithError { id, error })
     }
 
     fn object(&mut self, object: &impl Serialize) -> Result<(), Failure> {

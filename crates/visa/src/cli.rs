@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{completions, detect, doctor, eval, lm, rewrite, score, train, translate};
+use crate::commands::{
+    completions, detect, doctor, eval, lm, rewrite, score, serve, train, translate,
+};
 use crate::exit::Failure;
 use crate::settings::Settings;
 
@@ -37,6 +39,8 @@ pub(crate) enum Command {
     Score(score::Arguments),
     /// Rewrite a text to a persona, a target or a shift
     Rewrite(rewrite::Arguments),
+    /// Answer over HTTP: the same commands, and a proxy for OpenAI-compatible clients
+    Serve(serve::Arguments),
     /// Any decoder as a plain language model: generate or score
     #[command(subcommand)]
     Lm(lm::Command),
@@ -58,6 +62,7 @@ impl Command {
             Command::Translate(a) => translate::run(a),
             Command::Score(a) => score::run(a),
             Command::Rewrite(a) => rewrite::run(a, settings),
+            Command::Serve(a) => serve::run(a, settings),
             Command::Lm(c) => lm::run(c),
             Command::Train(c) => train::run(c, settings),
             Command::Eval(a) => eval::run(a),

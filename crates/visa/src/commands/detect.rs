@@ -1,10 +1,9 @@
 //! `visa detect`: which values a text speaks, how strongly, and where.
 
 use clap::Args;
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Serialize, Serializer};
-use visa_align::{DetectOptions, Detection, Detector, Text, Trunk};
-use visa_values::{Category, NAMES, Profile};
+use visa_align::record::DetectOutput;
+use visa_align::{DetectOptions, Detector, Text, Trunk};
+use visa_values::{Category, NAMES};
 
 use super::not_empty;
 use crate::args::{Common, Format, IoArgs, ModelArgs};
@@ -36,40 +35,9 @@ pub(crate) struct Arguments {
     common: Common,
 }
 
-#[derive(Debug, Deserialize)]
-struct Input {
-    text: String,
-    #[serde(default)]
-    context: Option<String>,
-}
-
-impl Record for Input {
+impl Record for Text {
     fn from_text(text: String) -> anyhow::Result<Self> {
-        Ok(Self {
-            text,
-            context: None,
-        })
-    }
-}
-
-#[derive(Serialize)]
-struct Output {
-    values: Profile,
-    categories: Categories,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    spans: Option<Vec<visa_align::Span>>,
-}
-
-/// Twenty probabilities as an object of category names.
-struct Categories([f32; 20]);
-
-impl Serialize for Categories {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(20))?;
-        for category in Category::ALL {
-            map.serialize_entry(category.name(), &self.0[category.index()])?;
-        }
-        map.end()
+        Ok(Self::new(text))
     }
 }
 
@@ -100,14 +68,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     batch::run(
         Job {
             io: &io,
-            single: text.map(|text| Input {
-                text,
-                context: None,
-            }),
+            single: text.map(Text::new),
             chunk: CHUNK,
             progress: &|done| counter.set(done),
         },
-        |items: &[Item<Input>]| {
+        |items: &[Item<Text>]| {
             let detector = detector.get()?;
             Ok(together(
                 items,
@@ -123,7 +88,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
                     let detections = detector.detect_with(&texts, &options)?;
                     Ok(detections
                         .into_iter()
-                        .map(|d| output(d, options.spans))
+                        .map(|d| DetectOutput::new(d, options.spans))
                         .collect())
                 },
             ))
@@ -151,15 +116,7 @@ impl<T, F: Fn() -> Result<T, Failure>> Lazy<T, F> {
     }
 }
 
-fn output(detection: Detection, spans: bool) -> Output {
-    Output {
-        values: detection.profile,
-        categories: Categories(detection.categories),
-        spans: spans.then_some(detection.spans),
-    }
-}
-
-fn view(style: &Style, text: &str, output: &Output) -> String {
+fn view(style: &Style, text: &str, output: &DetectOutput) -> String {
     let spans = output.spans.as_deref().unwrap_or_default();
     let marks: Vec<Mark> = spans
         .iter()

@@ -8,6 +8,7 @@ mod goal;
 pub(crate) mod lm;
 pub(crate) mod rewrite;
 pub(crate) mod score;
+pub(crate) mod serve;
 pub(crate) mod train;
 pub(crate) mod translate;
 

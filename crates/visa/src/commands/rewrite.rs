@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use serde::Deserialize;
+use visa_align::record::RewriteInput;
 use visa_align::{
     Backend, Cancel, Checker, Detector, EmbeddedBackend, EmbeddedOptions, EndpointBackend,
     EndpointOptions, Goal, Loop, Models, Outcome, OutcomeKind, Progress, Prompt, RewriteOptions,
     RewriteRequest, Translator, Trunk,
 };
-use visa_values::{Profile, Shift, Target};
 
 use super::detect::Lazy;
 use super::score::profiles;
@@ -63,7 +62,7 @@ pub(crate) struct Arguments {
 /// How long to try, and what to accept.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Search")]
-struct SearchArgs {
+pub(super) struct SearchArgs {
     /// Candidates a round
     #[arg(long, value_name = "N", env = "VISA_CANDIDATES", default_value_t = RewriteOptions::default().candidates)]
     candidates: usize,
@@ -78,13 +77,13 @@ struct SearchArgs {
     min_progress: f32,
     /// Sampling temperature; higher dares more
     #[arg(long, value_name = "X", env = "VISA_TEMPERATURE", default_value_t = EmbeddedOptions::default().temperature)]
-    temperature: f64,
+    pub(super) temperature: f64,
 }
 
 /// A language model elsewhere in place of the embedded one.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Endpoint")]
-struct EndpointArgs {
+pub(super) struct EndpointArgs {
     /// An OpenAI-compatible endpoint that proposes rewrites, such as http://localhost:8000/v1; the key is read from VISA_API_KEY or OPENAI_API_KEY
     #[arg(
         long = "endpoint",
@@ -143,32 +142,7 @@ enum PromptKind {
     Think,
 }
 
-#[derive(Debug, Deserialize)]
-struct Input {
-    text: String,
-    #[serde(default)]
-    query: Option<String>,
-    #[serde(default)]
-    persona: Option<String>,
-    #[serde(default)]
-    target: Option<Profile>,
-    #[serde(default)]
-    shift: Option<Shift>,
-}
-
-impl Input {
-    fn plain(text: String) -> Self {
-        Self {
-            text,
-            query: None,
-            persona: None,
-            target: None,
-            shift: None,
-        }
-    }
-}
-
-impl Record for Input {
+impl Record for RewriteInput {
     fn from_text(text: String) -> anyhow::Result<Self> {
         Ok(Self::plain(text))
     }
@@ -210,18 +184,18 @@ pub(crate) fn run(arguments: Arguments, settings: &Settings) -> Result<(), Failu
     batch::run(
         Job {
             io: &io,
-            single: text.map(Input::plain),
+            single: text.map(RewriteInput::plain),
             // Each is a long job, and its result is wanted when it is done.
             chunk: 1,
             progress: &|_| (),
         },
-        |items: &[Item<Input>]| {
+        |items: &[Item<RewriteInput>]| {
             let mut results = Vec::with_capacity(items.len());
             for item in items {
-                let request = match request(&item.record, default.as_ref(), query.as_deref()) {
+                let request = match item.record.request(default.as_ref(), query.as_deref()) {
                     Ok(request) => request,
                     Err(e) => {
-                        results.push(Err(e));
+                        results.push(Err(e.into()));
                         continue;
                     }
                 };
@@ -237,7 +211,7 @@ pub(crate) fn run(arguments: Arguments, settings: &Settings) -> Result<(), Failu
 }
 
 /// The goal for records that name none. Flag, variable and file may each name one; the strongest origin counts.
-fn default_goal(
+pub(super) fn default_goal(
     persona: Option<String>,
     target: Option<String>,
     shift: Vec<String>,
@@ -287,7 +261,7 @@ fn default_goal(
 }
 
 impl SearchArgs {
-    fn options(&self, seed: u64) -> Result<RewriteOptions, Failure> {
+    pub(super) fn options(&self, seed: u64) -> Result<RewriteOptions, Failure> {
         let share = |name: &str, x: f32| {
             if (0.0..=1.0).contains(&x) {
                 Ok(x)
@@ -321,7 +295,7 @@ impl SearchArgs {
 }
 
 impl EndpointArgs {
-    fn options(self, temperature: f64) -> Result<Option<EndpointOptions>, Failure> {
+    pub(super) fn options(self, temperature: f64) -> Result<Option<EndpointOptions>, Failure> {
         let Some((url, name)) = self.url.zip(self.name) else {
             return Ok(None);
         };
@@ -342,38 +316,6 @@ impl EndpointArgs {
         EndpointBackend::new(options.clone()).map_err(usage)?;
         Ok(Some(options))
     }
-}
-
-fn request(
-    input: &Input,
-    default: Option<&Goal>,
-    query: Option<&str>,
-) -> anyhow::Result<RewriteRequest> {
-    not_empty("text", &input.text)?;
-    let own = [
-        input.persona.clone().map(Goal::Instruction),
-        input.target.clone().map(|t| Goal::Target(Target::new(t))),
-        input.shift.clone().map(Goal::Shift),
-    ];
-    let mut own = own.into_iter().flatten();
-    let goal = own.next().or_else(|| default.cloned()).ok_or_else(|| {
-        anyhow::anyhow!(
-            "nothing says where the values should go; give \"persona\", \"target\" or \"shift\""
-        )
-    })?;
-    if own.next().is_some() {
-        anyhow::bail!(
-            "more than one of \"persona\", \"target\" and \"shift\" is given; give one of them"
-        );
-    }
-    if let Goal::Instruction(words) = &goal {
-        not_empty("persona", words)?;
-    }
-    Ok(RewriteRequest {
-        text: input.text.clone(),
-        query: input.query.clone().or_else(|| query.map(str::to_string)),
-        goal,
-    })
 }
 
 /// The models of a run.

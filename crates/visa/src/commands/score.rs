@@ -1,13 +1,13 @@
 //! `visa score`: how good a rewrite is, as the Score object of the contract.
 
 use clap::Args;
-use serde::Deserialize;
+use visa_align::record::{Aim, ScoreInput, ScoreOutput};
 use visa_align::{Checker, Detector, Models, Text, Trunk};
-use visa_score::{Acceptance, Consistency, Score, Weights, guards, score};
+use visa_score::Acceptance;
 use visa_values::{NAMES, Profile, Shift, Target};
 
 use super::detect::Lazy;
-use super::{goal, not_empty};
+use super::goal;
 use crate::args::{Common, Format, IoArgs, ModelArgs};
 use crate::batch::{self, Item, Job, Record, together};
 use crate::exit::{Failure, model, usage};
@@ -39,19 +39,7 @@ pub(crate) struct Arguments {
     common: Common,
 }
 
-#[derive(Debug, Deserialize)]
-struct Input {
-    original: String,
-    candidate: String,
-    #[serde(default)]
-    query: Option<String>,
-    #[serde(default)]
-    target: Option<Profile>,
-    #[serde(default)]
-    shift: Option<Shift>,
-}
-
-impl Record for Input {
+impl Record for ScoreInput {
     fn from_text(_: String) -> anyhow::Result<Self> {
         anyhow::bail!(
             "score reads JSON Lines of {{\"original\", \"candidate\", \"target\" or \"shift\"}}; for one pair use --original and --candidate"
@@ -59,30 +47,9 @@ impl Record for Input {
     }
 }
 
-/// Where the values were to go, known or relative to what the original speaks.
-#[derive(Clone, Debug)]
-enum Aim {
-    Target(Target),
-    Shift(Shift),
-}
-
 struct Judge {
     detector: Detector,
     checker: Checker,
-}
-
-/// The score, and the profiles for the view.
-struct Judged {
-    score: Score,
-    before: Profile,
-    after: Profile,
-    target: Target,
-}
-
-impl serde::Serialize for Judged {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.score.serialize(serializer)
-    }
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -103,13 +70,15 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
         common.color,
         text_format && crate::output::is_terminal(&io.output),
     );
-    let single = original.zip(candidate).map(|(original, candidate)| Input {
-        original,
-        candidate,
-        query: None,
-        target: None,
-        shift: None,
-    });
+    let single = original
+        .zip(candidate)
+        .map(|(original, candidate)| ScoreInput {
+            original,
+            candidate,
+            query: None,
+            target: None,
+            shift: None,
+        });
     if single.is_some() && default.is_none() {
         return Err(usage(
             "nothing says where the values were to go; give --target or --shift",
@@ -124,11 +93,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
             chunk: 64,
             progress: &|done| counter.set(done),
         },
-        |items: &[Item<Input>]| {
+        |items: &[Item<ScoreInput>]| {
             let judge = judge.get()?;
             Ok(together(
                 items,
-                |input| check(input, default.as_ref()),
+                |input| Ok(input.check(default.as_ref())?),
                 |inputs| judge.all(inputs, query.as_deref(), default.as_ref()),
             ))
         },
@@ -161,35 +130,14 @@ fn load(models: &Models) -> Result<Judge, Failure> {
     })
 }
 
-fn check(input: &Input, default: Option<&Aim>) -> anyhow::Result<()> {
-    not_empty("original", &input.original)?;
-    not_empty("candidate", &input.candidate)?;
-    aim(input, default).map(|_| ())
-}
-
-fn aim(input: &Input, default: Option<&Aim>) -> anyhow::Result<Aim> {
-    match (&input.target, &input.shift) {
-        (Some(_), Some(_)) => {
-            anyhow::bail!("\"target\" and \"shift\" are both given; give one of them")
-        }
-        (Some(target), None) => Ok(Aim::Target(Target::new(target.clone()))),
-        (None, Some(shift)) => Ok(Aim::Shift(shift.clone())),
-        (None, None) => default.cloned().ok_or_else(|| {
-            anyhow::anyhow!(
-                "nothing says where the values were to go; give \"target\" or \"shift\""
-            )
-        }),
-    }
-}
-
 impl Judge {
     fn all(
         &self,
-        inputs: &[&Input],
+        inputs: &[&ScoreInput],
         query: Option<&str>,
         default: Option<&Aim>,
-    ) -> anyhow::Result<Vec<Judged>> {
-        let text = |input: &Input, text: &str| Text {
+    ) -> anyhow::Result<Vec<ScoreOutput>> {
+        let text = |input: &ScoreInput, text: &str| Text {
             text: text.to_string(),
             context: input.query.clone().or_else(|| query.map(str::to_string)),
         };
@@ -211,41 +159,13 @@ impl Judge {
                 let [before, after] = both else {
                     anyhow::bail!("the detector gave no answer")
                 };
-                judged(input, default, &before.profile, &after.profile, consistency)
+                Ok(input.judged(default, &before.profile, &after.profile, consistency)?)
             })
             .collect()
     }
 }
 
-fn judged(
-    input: &Input,
-    default: Option<&Aim>,
-    before: &Profile,
-    after: &Profile,
-    consistency: Consistency,
-) -> anyhow::Result<Judged> {
-    let target = match aim(input, default)? {
-        Aim::Target(target) => target,
-        Aim::Shift(shift) => Target::from_shift(before, &shift),
-    };
-    let violations = guards(&input.original, &input.candidate);
-    let score = score(
-        before,
-        after,
-        &target,
-        consistency,
-        violations,
-        &Weights::default(),
-    )?;
-    Ok(Judged {
-        score,
-        before: before.clone(),
-        after: after.clone(),
-        target,
-    })
-}
-
-fn view(style: &Style, judged: &Judged) -> String {
+fn view(style: &Style, judged: &ScoreOutput) -> String {
     let verdict = judged.score.accepted(&Acceptance::default());
     let mut out = words::score(style, &judged.score);
     out.push_str(&format!("  {verdict}\n\n"));

@@ -1,9 +1,9 @@
 //! `visa translate`: what an instruction or persona asks of the values, as a shift and a target.
 
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use visa_align::record::{TranslateInput, TranslateOutput};
 use visa_align::{Translation, Translator, Trunk, explicit};
-use visa_values::{NAMES, Profile, Shift, Target};
+use visa_values::NAMES;
 
 use super::detect::Lazy;
 use super::{goal, not_empty};
@@ -28,28 +28,13 @@ pub(crate) struct Arguments {
     common: Common,
 }
 
-#[derive(Debug, Deserialize)]
-struct Input {
-    instruction: String,
-    #[serde(default)]
-    from: Option<Profile>,
-}
-
-impl Record for Input {
+impl Record for TranslateInput {
     fn from_text(instruction: String) -> anyhow::Result<Self> {
         Ok(Self {
             instruction,
             from: None,
         })
     }
-}
-
-#[derive(Serialize)]
-struct Output {
-    shift: Shift,
-    target: Target,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    notice: Option<String>,
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -80,17 +65,17 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     batch::run(
         Job {
             io: &io,
-            single: instruction.map(|instruction| Input {
+            single: instruction.map(|instruction| TranslateInput {
                 instruction,
                 from: None,
             }),
             chunk: 64,
             progress: &|done| counter.set(done),
         },
-        |items: &[Item<Input>]| {
+        |items: &[Item<TranslateInput>]| {
             let mut results = Vec::with_capacity(items.len());
             for item in items {
-                let Input {
+                let TranslateInput {
                     instruction,
                     from: own,
                 } = &item.record;
@@ -109,7 +94,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
                         .map_err(anyhow::Error::from),
                     Err(e) => Err(e),
                 };
-                results.push(translation.map(|t| output(t, from)));
+                results.push(translation.map(|t| TranslateOutput::new(t, from)));
             }
             Ok(results)
         },
@@ -117,15 +102,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     )
 }
 
-fn output(translation: Translation, from: &Profile) -> Output {
-    Output {
-        target: Target::from_shift(from, &translation.shift),
-        shift: translation.shift,
-        notice: translation.notice.map(|n| n.to_string()),
-    }
-}
-
-fn view(style: &Style, output: &Output) -> String {
+fn view(style: &Style, output: &TranslateOutput) -> String {
     let moved: Vec<bool> = output.shift.as_array().iter().map(|d| *d != 0.0).collect();
     let columns = [
         Column {
