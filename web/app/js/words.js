@@ -29,6 +29,16 @@ export function profile(values) {
   return `${text[0].toUpperCase()}${text.slice(1)}.`;
 }
 
+// A person's profile in a sentence: what goes first and what last, since answers are centred.
+export function person(values) {
+  const all = ten(values).map((x, i) => ({name: NAMES[i], x})).sort((a, b) => b.x - a.x);
+  const first = all.filter((v) => v.x >= 0.12).slice(0, 3).map((v) => v.name);
+  const last = all.filter((v) => v.x <= -0.12).slice(-2).reverse().map((v) => v.name);
+  if (!first.length && !last.length) return "No value goes before another.";
+  const parts = [first.length && `puts ${list(first)} first`, last.length && `${list(last)} last`].filter(Boolean);
+  return `This person ${first.length ? "" : "puts "}${parts.join(", ")}.`;
+}
+
 // A shift in a sentence: what a wish asks for.
 export function shift(values) {
   const all = ten(values).map((x, i) => ({name: NAMES[i], x})).filter((v) => Math.abs(v.x) >= SILENT);
