@@ -8,7 +8,7 @@ import {smoothed, thin, ticks} from "../app/js/chart.js";
 import {diff, words} from "../app/js/diff.js";
 import {Log, samples} from "../app/js/log.js";
 import {profile} from "../app/js/questions.js";
-import {clauses, pieces, places} from "../app/js/spans.js";
+import {carry, clauses, pieces, places} from "../app/js/spans.js";
 import {FORMS, record, toml, tomlString} from "../app/js/take.js";
 import {signed} from "../app/js/values.js";
 import * as say from "../app/js/words.js";
@@ -66,6 +66,20 @@ test("spans become clauses that do not overlap, and pieces that make the text", 
   assert.deepEqual(found.map((c) => [c.start, c.end, c.values.map((v) => v.value)]),
     [[0, 15, ["security", "conformity"]], [20, 31, ["hedonism"]]]);
   assert.equal(pieces(text, found).map((p) => p.text).join(""), text);
+});
+
+test("marks follow an edit until the text is read again", () => {
+  const list = [{start: 0, end: 3}, {start: 4, end: 7}, {start: 8, end: 13}];
+  const check = (after, expected) =>
+    assert.deepEqual(carry("one two three", after, list).map((c) => after.slice(c.start, c.end)), expected);
+  check("one two three", ["one", "two", "three"]);
+  check("one twoo three", ["one", "two", "three"]);
+  check("one tXwo three", ["one", "three"]);
+  check("XX one two three", ["one", "two", "three"]);
+  // The first t of "three" may be that of "two": what is unsure goes.
+  check("one three", ["one"]);
+  check("", []);
+  check("quite another", []);
 });
 
 test("events are read however they are cut", async () => {

@@ -4,7 +4,7 @@
 import {h, s} from "./dom.js";
 import {ABOUT, ARCS, NAMES, angle, clip, fromTen, signed, ten, zero} from "./values.js";
 
-const INNER = 34, MIDDLE = 98, OUTER = 196, LABEL = 209, ARC = 238;
+const INNER = 34, MIDDLE = 98, OUTER = 188, LABEL = 208, ARC = 238;
 const HALF = 16.6;
 
 const radius = (v) => MIDDLE + (v > 0 ? v * (OUTER - MIDDLE) : v * (MIDDLE - INNER));

@@ -7,7 +7,7 @@ import {$, copy, debounce, h, store} from "./dom.js";
 import {TEXTS, WISHES} from "./examples.js";
 import {history} from "./history.js";
 import * as result from "./result.js";
-import {clauses, pieces} from "./spans.js";
+import {carry, clauses, pieces} from "./spans.js";
 import {FORMS, record} from "./take.js";
 import {theme} from "./theme.js";
 import {ABOUT, NAMES, SILENT, signed, zero} from "./values.js";
@@ -81,10 +81,9 @@ async function read() {
 const readSoon = debounce(180, read);
 
 function typed(value, {now = false} = {}) {
+  state.clauses = carry(state.text, value, state.clauses);
   state.text = value;
   state.after = null;
-  // Marks of the old text would stand under the wrong words.
-  state.clauses = [];
   mark();
   store.set("text", value.length <= 20000 ? value : "");
   took();

@@ -41,6 +41,18 @@ export function clauses(text, spans) {
   });
 }
 
+// Clauses of an old text in the new one, until it is read: those before and behind the edit stay, those it touches go.
+export function carry(before, after, list) {
+  let head = 0;
+  const most = Math.min(before.length, after.length);
+  while (head < most && before[head] === after[head]) head++;
+  let tail = 0;
+  while (tail < most - head && before.at(-1 - tail) === after.at(-1 - tail)) tail++;
+  const moved = after.length - before.length;
+  return list.flatMap((c) => c.end <= head ? [c]
+    : c.start >= before.length - tail ? [{...c, start: c.start + moved, end: c.end + moved}] : []);
+}
+
 // The text as pieces: {text, clause} with clause null between clauses.
 export function pieces(text, list) {
   const out = [];
