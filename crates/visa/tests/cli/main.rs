@@ -10,6 +10,7 @@ mod eval;
 mod fixture;
 mod lm;
 mod models;
+mod profile;
 mod rewrite;
 mod run;
 mod score;
