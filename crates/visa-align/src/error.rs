@@ -97,6 +97,12 @@ pub enum AlignError {
         /// What is wrong, and the remedy.
         problem: &'static str,
     },
+    /// A text is no profile file; the problem names line and cause.
+    #[error("{problem}")]
+    ProfileText {
+        /// What is wrong.
+        problem: String,
+    },
     /// An option makes no sense.
     #[error("{option} is {given}, but must be {wanted}")]
     Option {

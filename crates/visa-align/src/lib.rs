@@ -15,6 +15,7 @@ pub mod head;
 #[cfg(test)]
 mod journeys;
 pub mod models;
+pub mod person;
 pub mod record;
 pub mod rewrite;
 pub mod shield;
@@ -31,6 +32,7 @@ pub use embedded::{EmbeddedBackend, EmbeddedOptions};
 pub use endpoint::{EndpointBackend, EndpointError, EndpointOptions, Key, Prompt};
 pub use error::{AlignError, Result};
 pub use models::{Models, Part};
+pub use person::NamedProfile;
 pub use rewrite::{
     Acceptance, Cancel, Goal, Judged, Loop, Outcome, OutcomeKind, Progress, RewriteOptions,
     RewriteRequest,

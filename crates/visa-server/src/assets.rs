@@ -1,6 +1,6 @@
 //! The page and its files, part of the binary: it works offline and needs no folder beside it.
 //!
-//! Whatever lies in `web/` at the root of the repository is served under the same name; `/` is `index.html`. Files are
+//! Whatever lies in `web/app/` at the root of the repository is served under the same name; `/` is `index.html`. Files are
 //! looked up in a fixed table, so no path can lead out of it.
 
 use axum::body::Body;
@@ -11,7 +11,7 @@ use include_dir::{Dir, include_dir};
 
 use crate::error::ApiError;
 
-static WEB: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../web");
+static WEB: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../web/app");
 
 /// Any path that no route names.
 pub(crate) async fn file(request: Request) -> Response {

@@ -6,7 +6,7 @@
 //!
 //! Where things are: `routes` is the table of paths; `guard` is what every request passes (names, keys, room, headers,
 //! counts, log); `engine` runs the models behind bounded queues; `native` is the API of our own, `proxy` the one of
-//! OpenAI's clients, `plug` what other programs' clients speak; `assets` serves the files of `web/`, which are compiled in.
+//! OpenAI's clients, `plug` what other programs' clients speak; `assets` serves the files of `web/app/`, which are compiled in.
 
 mod app;
 mod assets;
@@ -23,6 +23,7 @@ mod plug;
 mod profiles;
 mod proxy;
 mod routes;
+mod runs;
 mod serve;
 
 pub use engine::EngineOptions;

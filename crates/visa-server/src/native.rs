@@ -24,7 +24,7 @@ pub(crate) struct DetectQuery {
 /// A query string, refused in our words.
 pub(crate) type Options<T> = Result<Query<T>, axum::extract::rejection::QueryRejection>;
 
-fn options<T>(query: Options<T>) -> Result<T, ApiError> {
+pub(crate) fn options<T>(query: Options<T>) -> Result<T, ApiError> {
     query
         .map(|Query(options)| options)
         .map_err(|e| ApiError::bad(e.body_text()))

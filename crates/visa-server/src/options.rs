@@ -32,6 +32,8 @@ pub struct ServerOptions {
     pub rewrite: RewriteOptions,
     /// The file that keeps named profiles; in memory when missing.
     pub profiles: Option<PathBuf>,
+    /// The folder of trainings that the page follows; without it none are.
+    pub runs: Option<PathBuf>,
     /// The models' threads and queues.
     pub engine: EngineOptions,
     /// What a request may cost.
@@ -54,6 +56,7 @@ impl Default for ServerOptions {
             proxy: ProxyOptions::default(),
             rewrite: RewriteOptions::default(),
             profiles: None,
+            runs: None,
             engine: EngineOptions::default(),
             limits: Limits::default(),
             log_bodies: false,

@@ -8,96 +8,45 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
-use visa_align::{AlignError, Goal, record};
+use visa_align::person::NAME_BYTES;
+pub(crate) use visa_align::person::{NamedProfile as Named, is_name};
 use visa_values::{Profile, Shift};
 
 use crate::app::now;
 use crate::error::{ApiError, ServerError};
 
-/// Longest name, in bytes.
-const NAME: usize = 64;
 /// Most users or teams of one profile.
 const MEMBERS: usize = 4096;
 /// Most profiles in a store that the server itself fills.
 const PROFILES: usize = 10_000;
 
-/// A named goal as it is told and taken.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Named {
-    /// The name; in a request the path says it.
-    #[serde(default)]
-    pub(crate) name: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) persona: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) target: Option<Profile>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) shift: Option<Shift>,
-    /// Where it comes from, in words.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(crate) about: String,
-    /// Users whose requests use it when they say nothing else.
-    #[serde(default)]
-    pub(crate) users: Vec<String>,
-    /// Teams, likewise; a user's own choice goes before the team's.
-    #[serde(default)]
-    pub(crate) teams: Vec<String>,
-    /// Seconds since 1970.
-    #[serde(default)]
-    pub(crate) updated: u64,
-}
-
-impl Named {
-    /// Where it sends a text.
-    pub(crate) fn goal(&self) -> Result<Goal, AlignError> {
-        record::goal(
-            self.persona.as_deref(),
-            self.target.as_ref(),
-            self.shift.as_ref(),
-        )?
-        .ok_or(AlignError::Record {
-            problem: "the profile says nothing; give \"persona\", \"target\" or \"shift\"",
-        })
+/// Whether the store takes it.
+fn check(named: &Named) -> Result<(), ApiError> {
+    if !is_name(&named.name) {
+        return Err(ApiError::bad(format!(
+            "{:?} is no profile name; use up to {NAME_BYTES} letters, digits, dots, hyphens and underscores",
+            named.name
+        )));
     }
-
-    fn check(&self) -> Result<(), ApiError> {
-        if !is_name(&self.name) {
-            return Err(ApiError::bad(format!(
-                "{:?} is no profile name; use up to {NAME} letters, digits, dots, hyphens and underscores",
-                self.name
-            )));
-        }
-        self.goal()?;
-        if self.users.len() + self.teams.len() > MEMBERS {
-            return Err(ApiError::too_large(format!(
-                "a profile has at most {MEMBERS} users and teams"
-            )));
-        }
-        let longest = self
-            .users
-            .iter()
-            .chain(&self.teams)
-            .map(String::len)
-            .max()
-            .unwrap_or(0);
-        if longest > 256 || self.about.len() > 4096 {
-            return Err(ApiError::too_large(
-                "an id has at most 256 bytes, and the words about a profile at most 4096",
-            ));
-        }
-        Ok(())
+    named.goal()?;
+    if named.users.len() + named.teams.len() > MEMBERS {
+        return Err(ApiError::too_large(format!(
+            "a profile has at most {MEMBERS} users and teams"
+        )));
     }
-}
-
-/// Whether a text can name a profile.
-pub(crate) fn is_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= NAME
-        && !name.starts_with('.')
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    let longest = named
+        .users
+        .iter()
+        .chain(&named.teams)
+        .map(String::len)
+        .max()
+        .unwrap_or(0);
+    if longest > 256 || named.about.len() > 4096 {
+        return Err(ApiError::too_large(
+            "an id has at most 256 bytes, and the words about a profile at most 4096",
+        ));
+    }
+    Ok(())
 }
 
 /// The store. Cloning shares it.
@@ -185,8 +134,8 @@ impl Store {
 
     /// Writes a profile, in place of one of the same name. A user or team that had chosen another now has this one.
     pub(crate) async fn put(&self, mut named: Named) -> Result<Named, ApiError> {
-        named.check()?;
-        named.updated = now();
+        check(&named)?;
+        named.updated = Some(now());
         let full = self
             .with({
                 let named = named.clone();
@@ -246,7 +195,7 @@ impl Store {
     }
 }
 
-/// The goal's column: one of the three, as JSON.
+/// The goal's column: one of the three and what is known of it, as JSON.
 #[derive(Serialize, Deserialize)]
 struct Column {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -255,6 +204,10 @@ struct Column {
     target: Option<Profile>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     shift: Option<Shift>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    uncertainty: Option<Profile>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    texts: Option<u32>,
 }
 
 fn write(connection: &Connection, named: &Named) -> rusqlite::Result<()> {
@@ -262,6 +215,8 @@ fn write(connection: &Connection, named: &Named) -> rusqlite::Result<()> {
         persona: named.persona.clone(),
         target: named.target.clone(),
         shift: named.shift.clone(),
+        uncertainty: named.uncertainty.clone(),
+        texts: named.texts,
     })
     .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
     connection.execute(
@@ -309,10 +264,12 @@ fn get(connection: &Connection, name: &str) -> rusqlite::Result<Option<Named>> {
         persona: column.persona,
         target: column.target,
         shift: column.shift,
+        uncertainty: column.uncertainty,
+        texts: column.texts,
         about,
         users: members("user")?,
         teams: members("team")?,
-        updated,
+        updated: Some(updated),
     }))
 }
 

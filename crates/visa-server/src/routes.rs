@@ -7,7 +7,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 
 use crate::app::Shared;
 use crate::error::ApiError;
-use crate::{assets, guard, native, plug, proxy};
+use crate::{assets, guard, native, plug, proxy, runs};
 
 /// One method of one path.
 pub(crate) struct Route {
@@ -48,6 +48,8 @@ pub(crate) fn table() -> Vec<Route> {
             "/v1/profiles/{name}",
             delete(native::delete_profile),
         ),
+        route(Method::GET, "/v1/runs", get(runs::list)),
+        route(Method::GET, "/v1/runs/{name}", get(runs::one)),
         route(Method::POST, "/v1/chat/completions", post(proxy::chat)),
         route(Method::POST, "/v1/completions", post(proxy::text)),
         route(

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    completions, detect, doctor, eval, lm, rewrite, score, serve, train, translate,
+    completions, detect, doctor, eval, lm, profile, rewrite, score, serve, train, translate,
 };
 use crate::exit::Failure;
 use crate::settings::Settings;
@@ -41,6 +41,9 @@ pub(crate) enum Command {
     Rewrite(rewrite::Arguments),
     /// Answer over HTTP: the same commands, and a proxy for OpenAI-compatible clients
     Serve(serve::Arguments),
+    /// Whose values: profiles from words, from a person's texts, from a questionnaire or by hand
+    #[command(subcommand)]
+    Profile(profile::Command),
     /// Any decoder as a plain language model: generate or score
     #[command(subcommand)]
     Lm(lm::Command),
@@ -63,6 +66,7 @@ impl Command {
             Command::Score(a) => score::run(a),
             Command::Rewrite(a) => rewrite::run(a, settings),
             Command::Serve(a) => serve::run(a, settings),
+            Command::Profile(c) => profile::run(c),
             Command::Lm(c) => lm::run(c),
             Command::Train(c) => train::run(c, settings),
             Command::Eval(a) => eval::run(a),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use visa_align::NamedProfile;
 use visa_values::{Profile, Shift, Target};
 
 /// Words of `--shift`, split from a text that follows them: `--shift power=-0.5 tradition=+0.8 "The text"`.
@@ -41,29 +42,91 @@ fn looks_like_shift(word: &str) -> bool {
         && !name.contains(' ')
 }
 
-/// A profile as JSON, as `value=x, …`, or in a file that holds either.
+/// A profile as JSON, as `value=x, …`, or in a file that holds either or a profile that `visa profile` wrote.
 pub(crate) fn profile(option: &str, given: &str) -> anyhow::Result<Profile> {
+    let NamedProfile {
+        target,
+        persona,
+        shift,
+        ..
+    } = named(option, given)?;
+    let what = match (target, persona, shift) {
+        (Some(target), ..) => return Ok(target),
+        (_, Some(_), _) => {
+            "a persona; pass it by --persona, or make values of it: visa profile words"
+        }
+        _ => "a shift; pass it by --shift",
+    };
+    bail!(
+        "{option} {}: the profile holds no ten values, but {what}",
+        short(given)
+    )
+}
+
+/// As [`profile`], with everything that is known of it.
+pub(crate) fn named(option: &str, given: &str) -> anyhow::Result<NamedProfile> {
     let wrong = || format!("{option} {}", short(given));
+    let plain = |profile| NamedProfile {
+        target: Some(profile),
+        ..NamedProfile::default()
+    };
     if given.trim_start().starts_with('{') {
-        return serde_json::from_str(given).with_context(wrong);
+        return json(given).with_context(wrong);
     }
     let path = Path::new(given);
     if path.is_file() {
         let text = std::fs::read_to_string(path).with_context(wrong)?;
         let text = text.trim_start_matches('\u{feff}').trim();
-        return if text.starts_with('{') {
-            serde_json::from_str(text).with_context(wrong)
-        } else {
-            Profile::parse(text).with_context(wrong)
+        if text.starts_with('{') {
+            return json(text).with_context(wrong);
+        }
+        // `tradition = 0.8` alone is TOML too, and a profile as it stands.
+        return match Profile::parse(text) {
+            Ok(profile) => Ok(plain(profile)),
+            Err(error) if !looks_like_file(path, text) => Err(error).with_context(wrong),
+            Err(_) => NamedProfile::from_toml(text).with_context(wrong),
         };
     }
     if given.contains('=') {
-        return Profile::parse(given).with_context(wrong);
+        return Profile::parse(given).map(plain).with_context(wrong);
     }
     bail!(
         "{option} {}: neither a file, nor JSON such as {{\"tradition\": 0.8}}, nor value=x such as tradition=0.8",
         short(given)
     )
+}
+
+/// Ten values, or a profile as the server tells it.
+fn json(text: &str) -> anyhow::Result<NamedProfile> {
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)?;
+    if ["target", "persona", "shift"]
+        .iter()
+        .any(|k| object.contains_key(*k))
+    {
+        let named: NamedProfile = serde_json::from_str(text)?;
+        named.goal()?;
+        return Ok(named);
+    }
+    Ok(NamedProfile {
+        target: Some(serde_json::from_str(text)?),
+        ..NamedProfile::default()
+    })
+}
+
+/// Whether a file means to be a profile file: by its name, or by a table or a key of one.
+fn looks_like_file(path: &Path, text: &str) -> bool {
+    let keys = [
+        "[target]",
+        "[shift]",
+        "[uncertainty]",
+        "persona",
+        "name",
+        "about",
+    ];
+    path.extension().is_some_and(|e| e == "toml")
+        || text
+            .lines()
+            .any(|l| keys.iter().any(|k| l.trim_start().starts_with(k)))
 }
 
 /// As [`profile`], as a target.
@@ -130,6 +193,15 @@ mod tests {
         let file = dir.path().join("t.json");
         std::fs::write(&file, "\u{feff}{\"tradition\": 0.8}\n").expect("written");
         check(file.to_str().expect("a UTF-8 path"));
+        let file = dir.path().join("t.toml");
+        for text in [
+            "tradition = 0.8\n",
+            "about = \"x\"\n[target]\ntradition = 0.8\n",
+        ] {
+            std::fs::write(&file, text).expect("written");
+            check(file.to_str().expect("a UTF-8 path"));
+        }
+        check("{\"name\": \"x\", \"target\": {\"tradition\": 0.8}}");
     }
 
     #[test]
@@ -145,5 +217,7 @@ mod tests {
         check("{\"traditoin\": 0.8}", "did you mean \"tradition\"");
         check("{\"tradition\": NaN}", "expected value");
         check("nowhere.json", "neither a file");
+        check("{\"persona\": \"someone\"}", "pass it by --persona");
+        check("{\"shift\": {\"power\": -1}}", "pass it by --shift");
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod eval;
 mod goal;
 pub(crate) mod lm;
+pub(crate) mod profile;
 pub(crate) mod rewrite;
 pub(crate) mod score;
 pub(crate) mod serve;

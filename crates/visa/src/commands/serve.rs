@@ -32,6 +32,9 @@ pub(crate) struct Arguments {
     /// Named profiles are kept in this SQLite file [default: visa/profiles.sqlite in the user's data]
     #[arg(long, value_name = "FILE", env = "VISA_PROFILES")]
     profiles: Option<PathBuf>,
+    /// The folder of trainings that the page follows: each run's --out lies in it
+    #[arg(long, value_name = "DIR", env = "VISA_RUNS")]
+    runs: Option<PathBuf>,
     #[command(flatten)]
     access: AccessArgs,
     #[command(flatten)]
@@ -210,6 +213,7 @@ fn options(arguments: Arguments, settings: &Settings) -> Result<ServerOptions, F
         port,
         host,
         profiles,
+        runs,
         access,
         proxy,
         load,
@@ -255,6 +259,7 @@ fn options(arguments: Arguments, settings: &Settings) -> Result<ServerOptions, F
         },
         rewrite: search.options(common.seed)?,
         profiles: profiles.or_else(default_profiles),
+        runs,
         engine: EngineOptions {
             queue: load.queue,
             rewrite_queue: load.rewrite_queue,

@@ -11,6 +11,7 @@ mod eval;
 mod fixture;
 mod lm;
 mod models;
+mod profile;
 #[cfg(unix)]
 mod resume;
 mod rewrite;
