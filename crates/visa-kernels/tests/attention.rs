@@ -101,7 +101,8 @@ fn forward_and_backward() {
         let step = 1e-5;
         let mut differences: [Vec<f64>; 3] = Default::default();
         for which in 0..3 {
-            for i in 0..all[which].len() {
+            // All of the small shapes, some of the large ones.
+            for i in (0..all[which].len()).step_by(all[which].len() / 40 + 1) {
                 let old = all[which][i];
                 let mut at = |delta: f64| -> f64 {
                     all[which][i] = old + delta;
@@ -133,7 +134,9 @@ fn forward_and_backward() {
             let [dq, dk, dv] = &mut got;
             attention::backward(&saved, &shape, &sight, dq, dk, dv);
             for (name, (got, want)) in ["dq", "dk", "dv"].iter().zip(got.iter().zip(&differences)) {
-                check_close(&format!("{name}, {isa:?}, {shape:?}"), got, want, 1e-4);
+                assert!(got.iter().all(|x| x.is_finite()));
+                let some: Vec<f32> = got.iter().step_by(got.len() / 40 + 1).copied().collect();
+                check_close(&format!("{name}, {isa:?}, {shape:?}"), &some, want, 1e-4);
             }
         });
     }
