@@ -16,6 +16,7 @@
 //! | [`cross_entropy`] | a linear head and its cross-entropy, logits in chunks |
 //! | [`embedding`] | rows of a table and their scatter-add |
 //! | [`adamw`] | one optimiser step, gradient norm |
+//! | [`peak`] | what the processor could do at most |
 //!
 //! Lengths that do not match are a programmer's error and panic.
 
@@ -37,6 +38,7 @@ pub mod isa;
 mod math;
 pub mod matmul;
 pub mod norm;
+pub mod peak;
 pub mod rope;
 pub mod startup;
 

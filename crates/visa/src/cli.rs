@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{completions, detect, doctor, eval, lm, rewrite, score, train, translate};
+use crate::commands::{
+    bench, completions, detect, doctor, eval, lm, rewrite, score, train, translate,
+};
 use crate::exit::Failure;
 use crate::settings::Settings;
 
@@ -45,6 +47,8 @@ pub(crate) enum Command {
     Train(train::Command),
     /// Measure the models on data sets and on our own suites
     Eval(eval::Arguments),
+    /// How fast everything runs here, beside what the machine could do at most
+    Bench(bench::Arguments),
     /// What hardware, models and settings were found, with advice
     Doctor(doctor::Arguments),
     /// Completions for a shell
@@ -61,6 +65,7 @@ impl Command {
             Command::Lm(c) => lm::run(c),
             Command::Train(c) => train::run(c, settings),
             Command::Eval(a) => eval::run(a),
+            Command::Bench(a) => bench::run(a),
             Command::Doctor(a) => doctor::run(a, settings),
             Command::Completions(a) => completions::run(&a),
         }
