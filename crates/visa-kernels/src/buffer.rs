@@ -6,6 +6,8 @@
 
 use std::cell::RefCell;
 
+use crate::element::Element;
+
 /// A vector of `n` numbers filled by `fill`, which must write every element and
 /// read none before.
 pub fn new_vec(n: usize, fill: impl FnOnce(&mut [f32])) -> Vec<f32> {
@@ -44,6 +46,20 @@ impl Scratch {
         let p = self.words(words);
         // SAFETY: `words` made the lines long enough, and the borrow is exclusive.
         unsafe { std::slice::from_raw_parts_mut(p, words) }
+    }
+
+    /// At least `n` numbers of any content.
+    pub(crate) fn numbers<T: Element>(&mut self, n: usize) -> &mut [T] {
+        let p = self.words((n * size_of::<T>()).div_ceil(4));
+        // SAFETY: as above; any bits are a valid number of either kind.
+        unsafe { std::slice::from_raw_parts_mut(p.cast(), n) }
+    }
+
+    /// The first `words` words, which a call of [`Scratch::u32s`] made room for.
+    pub(crate) fn whole(&self, words: usize) -> &[u32] {
+        assert!(words <= self.0.len() * 16);
+        // SAFETY: that many words exist.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), words) }
     }
 
     /// At least `words` floats of any content.

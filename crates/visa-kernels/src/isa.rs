@@ -1,9 +1,10 @@
 //! Which instructions the kernels use: found out once, or forced.
 //!
-//! The variable `VISA_ISA` (`portable`, `avx2`, `avx512`) forces a set, so that
-//! every path can be tested and compared on one machine.
+//! The variable `VISA_ISA` (`portable`, `avx2`, `avx512`, `amx`) forces a set,
+//! so that every path can be tested and compared on one machine.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// An instruction set that the kernels are written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,8 +13,25 @@ pub enum Isa {
     Portable,
     /// AVX2 with FMA.
     Avx2,
-    /// AVX-512 F, BW, DQ and VL.
+    /// AVX-512 F, BW, DQ and VL; BF16 and VNNI where present.
     Avx512,
+    /// Tiles of bf16 and bytes (AMX) beside AVX-512 with BF16.
+    Amx,
+}
+
+impl Isa {
+    /// All sets, the least first.
+    pub const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Amx];
+
+    /// Its name in `VISA_ISA`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Amx => "amx",
+        }
+    }
 }
 
 /// Why no instruction set could be chosen.
@@ -39,7 +57,11 @@ pub fn detect() -> Isa {
             && is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma")
         {
-            return Isa::Avx512;
+            return if crate::gemm::amx::available() {
+                Isa::Amx
+            } else {
+                Isa::Avx512
+            };
         }
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             return Isa::Avx2;
@@ -53,15 +75,10 @@ pub fn detect() -> Isa {
 /// # Errors
 /// An unknown name, or a set that this processor lacks.
 pub fn parse(wish: &str, best: Isa) -> Result<Isa, IsaError> {
-    let wanted = match wish {
-        "portable" => Isa::Portable,
-        "avx2" => Isa::Avx2,
-        "avx512" => Isa::Avx512,
-        _ => {
-            return Err(IsaError(format!(
-                "VISA_ISA is \"{wish}\"; use portable, avx2 or avx512, or unset it"
-            )));
-        }
+    let Some(wanted) = Isa::ALL.into_iter().find(|isa| isa.name() == wish) else {
+        return Err(IsaError(format!(
+            "VISA_ISA is \"{wish}\"; use portable, avx2, avx512 or amx, or unset it"
+        )));
     };
     if wanted > best {
         return Err(IsaError(format!(
@@ -86,32 +103,54 @@ pub fn choose() -> Result<Isa, IsaError> {
         .clone()
 }
 
+/// Place in [`Isa::ALL`] of the set in use, plus one; 0 before the first question.
+static IN_USE: AtomicU8 = AtomicU8::new(0);
+
 /// The set in use.
 ///
 /// # Panics
 /// If `VISA_ISA` cannot be followed.
 #[inline]
 pub fn isa() -> Isa {
-    static ISA: OnceLock<Isa> = OnceLock::new();
-    *ISA.get_or_init(|| match choose() {
-        Ok(isa) => isa,
+    match IN_USE.load(Ordering::Relaxed) {
+        0 => first(),
+        n => Isa::ALL[n as usize - 1],
+    }
+}
+
+#[cold]
+fn first() -> Isa {
+    match choose() {
+        Ok(isa) => {
+            IN_USE.store(isa as u8 + 1, Ordering::Relaxed);
+            isa
+        }
         Err(error) => panic!("{error}"),
-    })
+    }
+}
+
+/// Makes all kernels of the process use `isa` from now on, whatever `VISA_ISA`
+/// says: for tests and comparisons. Calls that run meanwhile finish with either.
+///
+/// # Errors
+/// If this processor lacks it.
+pub fn force(isa: Isa) -> Result<(), IsaError> {
+    static BEST: OnceLock<Isa> = OnceLock::new();
+    parse(isa.name(), *BEST.get_or_init(detect))?;
+    IN_USE.store(isa as u8 + 1, Ordering::Relaxed);
+    Ok(())
 }
 
 /// Whether matrix products of bf16 factors run on instructions of their own.
 pub fn has_bf16() -> bool {
-    static BF16: OnceLock<bool> = OnceLock::new();
-    *BF16.get_or_init(|| {
-        #[cfg(target_arch = "x86_64")]
-        {
-            isa() == Isa::Avx512 && is_x86_feature_detected!("avx512bf16")
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        {
-            false
-        }
-    })
+    #[cfg(target_arch = "x86_64")]
+    {
+        isa() >= Isa::Avx512 && is_x86_feature_detected!("avx512bf16")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +163,7 @@ mod tests {
         assert_eq!(parse("portable", Isa::Portable), Ok(Isa::Portable));
         let unknown = parse("avx9", Isa::Avx512).unwrap_err().to_string();
         assert!(unknown.contains("avx9") && unknown.contains("avx512"));
+        assert_eq!(parse("amx", Isa::Amx), Ok(Isa::Amx));
         let lacking = parse("avx512", Isa::Avx2).unwrap_err().to_string();
         assert!(lacking.contains("Avx2"));
     }

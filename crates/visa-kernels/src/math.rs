@@ -8,7 +8,8 @@ use crate::simd::Simd;
 #[inline(always)]
 pub(crate) unsafe fn exp<S: Simd>(x: S) -> S {
     unsafe {
-        let x = x.max(S::splat(-87.0)).min(S::splat(88.0));
+        // In this order a NaN stays one.
+        let x = S::splat(88.0).min(S::splat(-87.0).max(x));
         let n = x.mul(S::splat(std::f32::consts::LOG2_E)).round();
         // ln 2 in two parts keeps the remainder exact.
         let r = n.fma(S::splat(-0.693_359_4), x);

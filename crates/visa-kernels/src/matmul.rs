@@ -6,8 +6,19 @@
 //! dw = dyᵀ · x
 //! db = Σ_rows dy
 //! ```
+//!
+//! Each matrix may be `f32` or bf16 ([`Element`]); sums are `f32` in any case.
+//! A weight that is used more often than it changes is better packed once:
+//! [`crate::packed`].
+//!
+//! Errors: with [`Compute::F32`] that of summing `k` terms in `f32`; with
+//! [`Compute::Bf16`] each factor is rounded by at most 2⁻⁸ of itself before
+//! (relative half unit 2⁻⁹), so a sum is off by at most about `2⁻⁸ · Σ |x·w|`,
+//! in the mean much less. Infinities and NaN propagate as in `f32`; bf16 has the
+//! range of `f32`, so nothing overflows on the way.
 
-use crate::gemm::{self, Start, View, skinny};
+use crate::element::Element;
+use crate::gemm::{self, View, skinny};
 
 /// What the factors are rounded to; sums are `f32` in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +42,26 @@ pub struct Sizes {
     pub k: usize,
 }
 
+/// What a product is added to.
+#[derive(Debug, Clone, Copy)]
+pub enum Start<'a> {
+    /// Nothing.
+    Zero,
+    /// The same row of numbers in each row of the result.
+    Bias(&'a [f32]),
+    /// What the result already holds.
+    Add,
+}
+
 /// `y = x · wᵀ + bias`
-pub fn forward(x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], s: Sizes, c: Compute) {
+pub fn forward<X: Element, W: Element, Y: Element>(
+    x: &[X],
+    w: &[W],
+    bias: Option<&[f32]>,
+    y: &mut [Y],
+    s: Sizes,
+    c: Compute,
+) {
     if s.m <= skinny::MOST_ROWS {
         return skinny::forward(x, w, bias, y, (s.m, s.n, s.k));
     }
@@ -44,7 +73,14 @@ pub fn forward(x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], s: Siz
 }
 
 /// `dx = dy · w`, or `dx += dy · w` if `add`
-pub fn grad_input(dy: &[f32], w: &[f32], dx: &mut [f32], add: bool, s: Sizes, c: Compute) {
+pub fn grad_input<D: Element, W: Element, Y: Element>(
+    dy: &[D],
+    w: &[W],
+    dx: &mut [Y],
+    add: bool,
+    s: Sizes,
+    c: Compute,
+) {
     let start = if add { Start::Add } else { Start::Zero };
     let left = View::rows(dy, s.m, s.n);
     gemm::with_right(View::columns(w, s.n, s.k), c, |right| {
@@ -53,10 +89,14 @@ pub fn grad_input(dy: &[f32], w: &[f32], dx: &mut [f32], add: bool, s: Sizes, c:
 }
 
 /// `dw = dyᵀ · x`, or `dw += dyᵀ · x` if `add`
-pub fn grad_weight(dy: &[f32], x: &[f32], dw: &mut [f32], add: bool, s: Sizes, c: Compute) {
-    let start = if add { Start::Add } else { Start::Zero };
+pub fn grad_weight<D: Element, X: Element>(
+    dy: &[D],
+    x: &[X],
+    dw: &mut [f32],
+    add: bool,
+    s: Sizes,
+    c: Compute,
+) {
     let left = View::columns(dy, s.m, s.n);
-    gemm::with_right(View::columns(x, s.m, s.k), c, |right| {
-        gemm::product(left, right, start, dw);
-    });
+    gemm::outer(left, View::columns(x, s.m, s.k), c, add, dw);
 }

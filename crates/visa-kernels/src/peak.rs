@@ -15,12 +15,16 @@ use crate::matmul::Compute;
 /// Independent sums, enough to hide the latency of a multiply-add.
 const CHAINS: usize = 12;
 
+/// Cycles that one product of tiles takes, where there are some.
+const TILE_CYCLES: usize = 16;
+
 /// Floating-point operations a second of multiply-adds in registers, on all
 /// threads, in the instruction set in use; `rounds` sets how long it runs (a
 /// million take about 10 ms). [`Compute::Bf16`] without instructions for it is
 /// the peak of `f32`, in which such products then run.
 pub fn flops(compute: Compute, rounds: usize) -> f64 {
     let (lanes, run) = kernel(compute);
+    let rounds = rounds.next_multiple_of(TILE_CYCLES);
     let threads = rayon::current_num_threads();
     let start = Instant::now();
     (0..threads).into_par_iter().for_each(|_| {
@@ -69,13 +73,18 @@ fn read(data: &[f32]) -> u32 {
 fn kernel(compute: Compute) -> (usize, fn(usize) -> f32) {
     #[cfg(target_arch = "x86_64")]
     {
+        if compute == Compute::Bf16 && isa::isa() == Isa::Amx {
+            // 16 × 16 sums over 32 pairs each, in so many cycles.
+            // SAFETY: the instruction set in use exists.
+            return (16 * 16 * 32 / TILE_CYCLES, |n| unsafe { x86::amx(n) });
+        }
         if compute == Compute::Bf16 && isa::has_bf16() {
             // SAFETY: `has_bf16` says that the instructions exist.
             return (32, |n| unsafe { x86::bf16(n) });
         }
         match isa::isa() {
             // SAFETY: the instruction set in use exists.
-            Isa::Avx512 => return (16, |n| unsafe { x86::avx512(n) }),
+            Isa::Amx | Isa::Avx512 => return (16, |n| unsafe { x86::avx512(n) }),
             // SAFETY: as above.
             Isa::Avx2 => return (8, |n| unsafe { x86::avx2(n) }),
             Isa::Portable => {}
@@ -103,7 +112,34 @@ mod x86 {
     use std::arch::x86_64::*;
     use std::hint::black_box;
 
-    use super::CHAINS;
+    use super::{CHAINS, TILE_CYCLES};
+    use crate::gemm::amx::{Hardware, Tiles};
+
+    /// `rounds / TILE_CYCLES` times as many products of tiles as there are chains.
+    ///
+    /// # Safety
+    /// The processor has tiles of bf16, and the system lends them.
+    pub(super) unsafe fn amx(rounds: usize) -> f32 {
+        let mut corner = [0f32; 16 * 16];
+        // SAFETY: as promised by the caller; `corner` is one tile, of 64 bytes a row.
+        unsafe {
+            let mut tiles = Hardware::start();
+            tiles.zero::<0>();
+            tiles.zero::<1>();
+            tiles.zero::<2>();
+            tiles.zero::<3>();
+            tiles.zero::<4>();
+            tiles.zero::<5>();
+            for _ in 0..rounds / TILE_CYCLES * CHAINS / 4 {
+                tiles.dot::<0, 4, 5>();
+                tiles.dot::<1, 4, 5>();
+                tiles.dot::<2, 4, 5>();
+                tiles.dot::<3, 4, 5>();
+            }
+            tiles.store::<0>(corner.as_mut_ptr().cast(), 64);
+        }
+        corner[0]
+    }
 
     #[target_feature(enable = "avx512f,avx512bf16")]
     pub(super) fn bf16(rounds: usize) -> f32 {

@@ -24,16 +24,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     visa_kernels::startup::prepare()?;
     let config = DecoderConfig {
         vocab_size: 8192,
-        hidden_size: 256,
-        intermediate_size: 704,
-        num_hidden_layers: 8,
-        num_attention_heads: 4,
-        num_key_value_heads: 2,
+        hidden_size: 384,
+        intermediate_size: 1024,
+        num_hidden_layers: 12,
+        num_attention_heads: 6,
+        num_key_value_heads: 6,
         head_dim: 64,
         max_position_embeddings: 512,
         rms_norm_eps: 1e-5,
         rope_theta: 10_000.0,
-        tie_word_embeddings: true,
+        tie_word_embeddings: false,
         attention_bias: false,
         mlp_bias: false,
         bos_token_id: None,
@@ -48,27 +48,44 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let ids = Tensor::from_vec(ids, (rows, length), &device)?;
     let ones = Tensor::ones((rows, length), candle_core::DType::F32, &device)?;
     println!("{weights} weights, {} tokens a step", rows * length);
-    for precision in [Precision::F32, Precision::Bf16] {
+    let mut decoder = decoder;
+    for (precision, checkpointing) in [
+        (Precision::Bf16, true),
+        (Precision::Bf16, false),
+        (Precision::F32, false),
+    ] {
         set_precision(precision);
+        decoder.set_checkpointing(checkpointing);
         let mut best = f64::INFINITY;
-        let steps = 6;
-        let step = || -> Result<(), Box<dyn std::error::Error>> {
-            decoder.loss(&ids, &ids, &ones)?.backward()?;
-            Ok(())
+        let steps = 2;
+        let step = || -> Result<(f64, f64), Box<dyn std::error::Error>> {
+            let start = Instant::now();
+            let loss = decoder.loss(&ids, &ids, &ones)?;
+            let forward = start.elapsed().as_secs_f64();
+            loss.backward()?;
+            Ok((forward, start.elapsed().as_secs_f64()))
         };
         step()?;
         let before = processor();
+        let mut forward = f64::INFINITY;
         for _ in 0..steps {
-            let start = Instant::now();
-            step()?;
-            best = best.min(start.elapsed().as_secs_f64());
+            let (first, whole) = step()?;
+            best = best.min(whole);
+            forward = forward.min(first);
         }
-        print!("{precision:?}: {:.0} ms a step", best * 1e3);
+        let note = if checkpointing { ", checkpointing" } else { "" };
+        print!(
+            "{precision:?}{note}: {:.0} ms a step, {:.0} of them forward",
+            best * 1e3,
+            forward * 1e3
+        );
         if let (Some(before), Some(after)) = (before, processor()) {
             let used = (after - before) / f64::from(steps);
             print!(", {:.0} ms of processor time", used * 1e3);
         }
-        println!();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let peak = status.lines().find(|line| line.starts_with("VmHWM"));
+        println!(", so far {}", peak.unwrap_or_default());
     }
     Ok(())
 }

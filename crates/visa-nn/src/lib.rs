@@ -6,11 +6,11 @@
 //! tokenizers and chat templates. Both architectures can be trained whole or by
 //! adapter; the optimiser is elsewhere. Knows nothing of values.
 
-mod cache;
 mod chat;
 mod config;
 mod decoder;
 mod encoder;
+mod engine;
 mod error;
 pub mod files;
 mod layers;
@@ -21,11 +21,11 @@ mod random;
 pub mod sample;
 mod tokenizer;
 
-pub use cache::KvCache;
 pub use chat::{ChatTemplate, Message};
 pub use config::{DecoderConfig, EncoderConfig};
-pub use decoder::{Decoder, Tap};
+pub use decoder::{Decoder, Group, Tap};
 pub use encoder::{Batch, Encoder, mean_pool};
+pub use engine::{Engine, Feed, KvCache, WeightType};
 pub use error::{Error, Result};
 pub use lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Lora};
 pub use params::{Params, StoreType};

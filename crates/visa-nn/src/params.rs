@@ -322,7 +322,7 @@ fn pairs(bytes: &[u8]) -> impl Iterator<Item = [u8; 2]> {
 
 /// Whether all numbers are finite. Without an early exit, so that it runs at the
 /// speed of memory: loading is part of every start.
-fn finite(values: &[f32]) -> bool {
+pub(crate) fn finite(values: &[f32]) -> bool {
     const INFINITE: u32 = 0x7f80_0000;
     values
         .iter()

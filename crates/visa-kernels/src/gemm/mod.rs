@@ -3,29 +3,49 @@
 //! Both factors are read through strides, of which one must be 1, so that the
 //! gradients need no transposed copies: whatever the layout, packing brings the
 //! numbers into the order in which the inner loop reads them.
+//!
+//! [`across`] computes products whose left rows are contiguous (`y`, `dx`),
+//! [`along`] those that sum over the rows of both factors (`dw`).
 
 #[cfg(target_arch = "x86_64")]
-mod bf16;
+pub(crate) mod amx;
+#[cfg(target_arch = "x86_64")]
+mod dot;
+mod lanes;
+#[macro_use]
+mod method;
+mod across;
+mod along;
 #[cfg(target_arch = "x86_64")]
 mod pack;
+mod panels;
 pub(crate) mod skinny;
 pub(crate) mod tile;
 
-use crate::matmul::Compute;
+pub(crate) use panels::{Layout, Panels};
+
+use crate::buffer::with_scratch;
+use crate::element::Element;
+use crate::matmul::{Compute, Start};
+use method::Kind;
+
+/// Products below this many multiplications stay on one thread: waking another
+/// costs more.
+const SERIAL: usize = 1 << 18;
 
 /// A factor: `rows × depth` numbers, `depth` being what is summed over.
 #[derive(Clone, Copy)]
-pub(crate) struct View<'a> {
-    pub(crate) data: &'a [f32],
+pub(crate) struct View<'a, T = f32> {
+    pub(crate) data: &'a [T],
     pub(crate) rows: usize,
     pub(crate) depth: usize,
     pub(crate) row_stride: usize,
     pub(crate) depth_stride: usize,
 }
 
-impl<'a> View<'a> {
+impl<'a, T> View<'a, T> {
     /// `data [rows, depth]`, summed over its last dimension.
-    pub(crate) fn rows(data: &'a [f32], rows: usize, depth: usize) -> Self {
+    pub(crate) fn rows(data: &'a [T], rows: usize, depth: usize) -> Self {
         assert_eq!(data.len(), rows * depth, "a factor of {rows} × {depth}");
         Self {
             data,
@@ -37,7 +57,7 @@ impl<'a> View<'a> {
     }
 
     /// `data [depth, rows]`, summed over its first dimension.
-    pub(crate) fn columns(data: &'a [f32], depth: usize, rows: usize) -> Self {
+    pub(crate) fn columns(data: &'a [T], depth: usize, rows: usize) -> Self {
         assert_eq!(data.len(), rows * depth, "a factor of {depth} × {rows}");
         Self {
             data,
@@ -49,97 +69,38 @@ impl<'a> View<'a> {
     }
 }
 
-/// What the result starts from.
-#[derive(Clone, Copy)]
-pub(crate) enum Start<'a> {
-    /// Nothing.
-    Zero,
-    /// The same row of numbers in each row.
-    Bias(&'a [f32]),
-    /// What the result already holds.
-    Add,
+/// Packs the right factor `b` into scratch of this thread and lends it to `f`.
+pub(crate) fn with_right<T: Element, R>(
+    b: View<'_, T>,
+    compute: Compute,
+    f: impl FnOnce(Panels<'_>) -> R,
+) -> R {
+    let layout = Layout::new(Kind::best(compute), b.rows, b.depth);
+    with_scratch(|scratch| {
+        let words = scratch.u32s(layout.words());
+        layout.pack(&b, words);
+        f(layout.over(words))
+    })
 }
 
-/// The right factor, prepared for as many products as wanted.
-pub(crate) enum Right<'a> {
-    /// Read as it is.
-    Plain(View<'a>),
-    /// Rounded to bf16 and packed.
-    #[cfg(target_arch = "x86_64")]
-    Packed(bf16::Packed<'a>),
+/// `c [a.rows, b.rows] = start + a · bᵀ`, the rows of `a` contiguous.
+pub(crate) fn product<X: Element, Y: Element>(
+    a: View<'_, X>,
+    b: Panels<'_>,
+    start: Start<'_>,
+    c: &mut [Y],
+) {
+    with_method!(b.kind(), M => across::product::<M, X, Y>(&a, &b, start, c));
 }
 
-/// Prepares `b` and lends it to `f`.
-pub(crate) fn with_right<R>(b: View<'_>, compute: Compute, f: impl FnOnce(&Right<'_>) -> R) -> R {
-    #[cfg(target_arch = "x86_64")]
-    if compute == Compute::Bf16 && crate::isa::has_bf16() {
-        return bf16::with_packed(b, |packed| f(&Right::Packed(packed)));
-    }
-    let _ = compute;
-    f(&Right::Plain(b))
-}
-
-/// `c [a.rows, b.rows] = start + a · bᵀ`
-pub(crate) fn product(a: View<'_>, b: &Right<'_>, start: Start<'_>, c: &mut [f32]) {
-    match b {
-        Right::Plain(b) => plain(a, *b, start, c),
-        #[cfg(target_arch = "x86_64")]
-        Right::Packed(b) => bf16::product(a, b, start, c),
-    }
-}
-
-/// The product in `f32`, by the `gemm` crate.
-fn plain(a: View<'_>, b: View<'_>, start: Start<'_>, c: &mut [f32]) {
-    let (m, n, k) = (a.rows, b.rows, a.depth);
-    assert_eq!(k, b.depth, "both factors have the same depth");
-    assert_eq!(c.len(), m * n, "the result is {m} × {n}");
-    if m == 0 || n == 0 {
-        return;
-    }
-    let keep = match start {
-        Start::Zero => false,
-        Start::Add => true,
-        Start::Bias(bias) => {
-            for row in c.chunks_exact_mut(n) {
-                row.copy_from_slice(bias);
-            }
-            true
-        }
-    };
-    if k == 0 {
-        if !keep {
-            c.fill(0.0);
-        }
-        return;
-    }
-    // Waking threads costs more than a product of this size.
-    let parallelism = if m * n * k < 1 << 18 {
-        gemm::Parallelism::None
-    } else {
-        gemm::Parallelism::Rayon(0)
-    };
-    // SAFETY: the views were checked against their data, `c` against m and n.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            c.as_mut_ptr(),
-            1,
-            n as isize,
-            keep,
-            a.data.as_ptr(),
-            a.depth_stride as isize,
-            a.row_stride as isize,
-            b.data.as_ptr(),
-            b.row_stride as isize,
-            b.depth_stride as isize,
-            1.0f32,
-            1.0f32,
-            false,
-            false,
-            false,
-            parallelism,
-        );
-    }
+/// `c [a.rows, b.rows] = a · bᵀ`, or added to `c`; the rows of neither factor
+/// are contiguous, their depth is not.
+pub(crate) fn outer<X: Element, Y: Element>(
+    a: View<'_, X>,
+    b: View<'_, Y>,
+    compute: Compute,
+    add: bool,
+    c: &mut [f32],
+) {
+    with_method!(Kind::best(compute), M => along::product::<M, X, Y>(&a, &b, add, c));
 }

@@ -1,49 +1,52 @@
-//! Rounding to bf16 and packing in one pass.
+//! Rounding to bf16 and packing in one pass, with AVX-512 and BF16.
 //!
-//! A panel holds `T` rows of a factor. The inner loop multiplies pairs along
-//! the depth (`vdpbf16ps`), so a panel is stored as words of two neighbours:
-//! `panel[pair][row] = (x[row, 2·pair], x[row, 2·pair + 1])`. Rows and depth are
-//! filled up with zeros.
+//! The inner loop multiplies pairs along the depth, so a panel is stored as
+//! words of two neighbours: `panel[pair][row] = (x[row, 2·pair], x[row, 2·pair + 1])`.
+//! Rows and depth are filled up with zeros.
 
 use std::arch::x86_64::*;
 
 use super::View;
+use crate::element::Element;
+use crate::simd::transpose;
 
 /// Packs rows `first ..` of `view` into `panels` panels of `tile` rows (at most
-/// 32), depth `k0 .. k0 + depth`; panel `p` starts at `out + p · depth/2 · tile`
-/// (depth rounded up to even).
+/// 32), depth `k0 .. k0 + depth` filled up to a multiple of `grain` (even, at
+/// most 32); a panel starts where the last one ends.
 ///
 /// # Safety
 /// AVX-512 F, BW and BF16 exist; `out` has room for the panels; the depth range
 /// lies inside the view.
+#[allow(clippy::too_many_arguments)]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) unsafe fn pack(
-    view: &View<'_>,
+pub(super) unsafe fn pack<T: Element>(
+    view: &View<'_, T>,
     first: usize,
     panels: usize,
     tile: usize,
+    grain: usize,
     k0: usize,
     depth: usize,
     out: *mut u32,
 ) {
-    let pairs = depth.div_ceil(2);
+    let pairs = depth.next_multiple_of(grain) / 2;
     // SAFETY: offsets below stay inside the view by the row and depth masks,
     // and inside `out` by the loop bounds.
     unsafe {
         if view.depth_stride == 1 {
             for p in 0..panels {
                 let row = first + p * tile;
-                along_depth(view, row, tile, k0, depth, out.add(p * pairs * tile));
+                along_depth(view, row, tile, pairs, k0, depth, out.add(p * pairs * tile));
             }
         } else {
             assert_eq!(view.row_stride, 1, "one stride of a factor is 1");
-            along_rows(view, first, panels, tile, k0, depth, out);
+            along_rows(view, first, panels, tile, pairs, k0, depth, out);
         }
     }
 }
 
-/// Numbers that packing reads ahead along the depth.
-const AHEAD: usize = 64;
+/// Bytes that packing reads ahead along the depth.
+const AHEAD: usize = 256;
 /// Pairs that packing reads ahead where the rows are contiguous.
 const AHEAD_PAIRS: usize = 4;
 
@@ -56,52 +59,61 @@ fn lanes(n: usize, at: usize) -> __mmask16 {
     }
 }
 
+/// Up to 16 rows from `row` on, 32 numbers from `k` on: a word of two in each lane.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+unsafe fn square<T: Element>(
+    view: &View<'_, T>,
+    row: usize,
+    count: usize,
+    k: usize,
+    (m0, m1): (__mmask16, __mmask16),
+) -> [__m512i; 16] {
+    let mut x = [_mm512_setzero_si512(); 16];
+    // SAFETY: the caller's rows exist, and the masks keep to the depth.
+    unsafe {
+        let from = view.data.as_ptr().wrapping_add(row * view.row_stride + k);
+        let mut load = |i: usize, m0, m1| {
+            let p = from.wrapping_add(i * view.row_stride);
+            // Sixteen streams are more than the hardware follows.
+            let ahead = p.cast::<i8>().wrapping_add(AHEAD);
+            _mm_prefetch::<_MM_HINT_T0>(ahead);
+            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(64));
+            x[i] = T::neighbours(p, m0, m1);
+        };
+        if count == 16 && m1 == u16::MAX {
+            for i in 0..16 {
+                load(i, u16::MAX, u16::MAX);
+            }
+        } else {
+            for i in 0..count {
+                load(i, m0, m1);
+            }
+        }
+    }
+    x
+}
+
 /// The depth is contiguous: sixteen rows by sixteen pairs are transposed in registers.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn along_depth(
-    view: &View<'_>,
+unsafe fn along_depth<T: Element>(
+    view: &View<'_, T>,
     row: usize,
     tile: usize,
+    pairs: usize,
     k0: usize,
     depth: usize,
     out: *mut u32,
 ) {
-    unsafe {
-        let pairs = depth.div_ceil(2);
-        let real = view.rows.saturating_sub(row).min(tile);
-        for at in (0..tile).step_by(16) {
-            let keep = lanes(tile, at);
-            for k in (0..depth).step_by(32) {
-                let (m0, m1) = (lanes(depth, k), lanes(depth, k + 16));
-                let mut x = [_mm512_setzero_si512(); 16];
-                let count = real.saturating_sub(at).min(16);
-                if count == 16 && depth - k >= 32 {
-                    let from = view
-                        .data
-                        .as_ptr()
-                        .add((row + at) * view.row_stride + k0 + k);
-                    for (i, x) in x.iter_mut().enumerate() {
-                        let p = from.add(i * view.row_stride);
-                        // Sixteen streams are more than the hardware follows.
-                        _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(AHEAD).cast());
-                        _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(AHEAD + 16).cast());
-                        let (lo, hi) = (_mm512_loadu_ps(p), _mm512_loadu_ps(p.add(16)));
-                        *x = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(hi, lo));
-                    }
-                } else {
-                    for (i, x) in x.iter_mut().enumerate().take(count) {
-                        let p = view
-                            .data
-                            .as_ptr()
-                            .add((row + at + i) * view.row_stride + k0 + k);
-                        _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(AHEAD).cast());
-                        _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(AHEAD + 16).cast());
-                        let lo = _mm512_maskz_loadu_ps(m0, p);
-                        let hi = _mm512_maskz_loadu_ps(m1, p.wrapping_add(16));
-                        *x = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(hi, lo));
-                    }
-                }
-                let x = transpose(x);
+    let real = view.rows.saturating_sub(row).min(tile);
+    for at in (0..tile).step_by(16) {
+        let keep = lanes(tile, at);
+        let rows = real.saturating_sub(at).min(16);
+        for k in (0..depth).step_by(32) {
+            let masks = (lanes(depth, k), lanes(depth, k + 16));
+            // SAFETY: as in `pack`.
+            unsafe {
+                let x = transpose(square(view, row + at, rows, k0 + k, masks));
                 let count = (pairs - k / 2).min(16);
                 let base = out.add(k / 2 * tile + at);
                 if count == 16 && keep == u16::MAX {
@@ -119,82 +131,113 @@ unsafe fn along_depth(
 }
 
 /// The rows are contiguous: two neighbours in depth are interleaved.
+#[allow(clippy::too_many_arguments)]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn along_rows(
-    view: &View<'_>,
+unsafe fn along_rows<T: Element>(
+    view: &View<'_, T>,
     first: usize,
     panels: usize,
     tile: usize,
+    pairs: usize,
     k0: usize,
     depth: usize,
     out: *mut u32,
 ) {
-    const WEAVE: [u16; 32] = {
-        let mut w = [0; 32];
-        let mut i = 0;
-        while i < 16 {
-            w[2 * i] = i as u16;
-            w[2 * i + 1] = 16 + i as u16;
-            i += 1;
-        }
-        w
-    };
-    unsafe {
-        let weave = _mm512_loadu_si512(WEAVE.as_ptr().cast());
-        let pairs = depth.div_ceil(2);
-        for pair in 0..pairs {
-            let even = view.data.as_ptr().add((k0 + 2 * pair) * view.depth_stride);
-            let odd = even.wrapping_add(view.depth_stride);
-            let both = 2 * pair + 1 < depth;
-            for p in 0..panels {
-                let row = first + p * tile;
-                let real = view.rows.saturating_sub(row).min(tile);
-                let to = out.add((p * pairs + pair) * tile);
-                for at in (0..tile).step_by(16) {
-                    let m = lanes(real, at);
+    for pair in 0..pairs {
+        let stride = view.depth_stride;
+        let even = view
+            .data
+            .as_ptr()
+            .wrapping_add((k0 + 2 * pair) * stride + first);
+        let (one, both) = (2 * pair < depth, 2 * pair + 1 < depth);
+        for p in 0..panels {
+            let row = p * tile;
+            let real = view.rows.saturating_sub(first + row).min(tile);
+            for at in (0..tile).step_by(16) {
+                let m = lanes(real, at);
+                let from = even.wrapping_add(row + at);
+                // SAFETY: as in `pack`.
+                unsafe {
                     // The next numbers in depth lie a row of the matrix, often pages, away.
-                    let ahead = even.wrapping_add(2 * AHEAD_PAIRS * view.depth_stride + row + at);
+                    let ahead = from.wrapping_add(2 * AHEAD_PAIRS * stride);
                     _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
-                    _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(view.depth_stride).cast());
-                    let lo = _mm512_maskz_loadu_ps(m, even.wrapping_add(row + at));
-                    let hi =
-                        _mm512_maskz_loadu_ps(if both { m } else { 0 }, odd.wrapping_add(row + at));
-                    let x = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(hi, lo));
-                    let x = _mm512_permutexvar_epi16(weave, x);
-                    _mm512_mask_storeu_epi32(to.add(at).cast(), lanes(tile, at), x);
+                    _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(stride).cast());
+                    let x = T::woven(
+                        from,
+                        from.wrapping_add(stride),
+                        if one { m } else { 0 },
+                        if both { m } else { 0 },
+                    );
+                    let to = out.add((p * pairs + pair) * tile + at);
+                    _mm512_mask_storeu_epi32(to.cast(), lanes(tile, at), x);
                 }
             }
         }
     }
 }
 
-/// Transposes a square of sixteen by sixteen words.
+/// Rows of a left panel for tiles; see [`pack_tiles`].
+pub(super) const TILE_ROWS: usize = 32;
+
+/// Packs left panels for tiles: `panel[block of 32 in depth][32 rows][32 numbers]`.
+///
+/// # Safety
+/// As for [`pack`].
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(super) unsafe fn pack_tiles<T: Element>(
+    view: &View<'_, T>,
+    first: usize,
+    panels: usize,
+    k0: usize,
+    depth: usize,
+    out: *mut u32,
+) {
+    let blocks = depth.div_ceil(32);
+    for p in 0..panels {
+        for block in 0..blocks {
+            let k = 32 * block;
+            for half in 0..2 {
+                let row = first + p * TILE_ROWS + 16 * half;
+                let real = view.rows.saturating_sub(row).min(16);
+                // SAFETY: as in `pack`.
+                unsafe {
+                    let x = if view.depth_stride == 1 {
+                        let masks = (lanes(depth, k), lanes(depth, k + 16));
+                        square(view, row, real, k0 + k, masks)
+                    } else {
+                        transpose(woven_square(view, row, real, k0 + k, depth - k))
+                    };
+                    let to = out.add(((p * blocks + block) * 2 + half) * 256);
+                    for (i, x) in x.iter().enumerate() {
+                        _mm512_storeu_si512(to.add(16 * i).cast(), *x);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Up to 16 contiguous rows, up to 32 numbers in depth: a vector for each pair.
 #[inline]
-#[target_feature(enable = "avx512f")]
-fn transpose(x: [__m512i; 16]) -> [__m512i; 16] {
-    let mut a = x;
-    for i in 0..8 {
-        a[2 * i] = _mm512_unpacklo_epi32(x[2 * i], x[2 * i + 1]);
-        a[2 * i + 1] = _mm512_unpackhi_epi32(x[2 * i], x[2 * i + 1]);
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+unsafe fn woven_square<T: Element>(
+    view: &View<'_, T>,
+    row: usize,
+    count: usize,
+    k: usize,
+    depth: usize,
+) -> [__m512i; 16] {
+    let mut x = [_mm512_setzero_si512(); 16];
+    let m = lanes(count, 0);
+    for (pair, x) in x.iter_mut().enumerate() {
+        let even = view
+            .data
+            .as_ptr()
+            .wrapping_add((k + 2 * pair) * view.depth_stride + row);
+        let odd = even.wrapping_add(view.depth_stride);
+        let (one, both) = (2 * pair < depth, 2 * pair + 1 < depth);
+        // SAFETY: the masks keep to the rows and the depth.
+        *x = unsafe { T::woven(even, odd, if one { m } else { 0 }, if both { m } else { 0 }) };
     }
-    let mut b = a;
-    for i in 0..4 {
-        b[4 * i] = _mm512_unpacklo_epi64(a[4 * i], a[4 * i + 2]);
-        b[4 * i + 1] = _mm512_unpackhi_epi64(a[4 * i], a[4 * i + 2]);
-        b[4 * i + 2] = _mm512_unpacklo_epi64(a[4 * i + 1], a[4 * i + 3]);
-        b[4 * i + 3] = _mm512_unpackhi_epi64(a[4 * i + 1], a[4 * i + 3]);
-    }
-    // Now b[4g + c] holds, in its four quarters q, column 4q + c of rows 4g .. 4g+4.
-    let mut t = b;
-    for c in 0..4 {
-        let lo01 = _mm512_shuffle_i32x4::<0x88>(b[c], b[4 + c]);
-        let hi01 = _mm512_shuffle_i32x4::<0xdd>(b[c], b[4 + c]);
-        let lo23 = _mm512_shuffle_i32x4::<0x88>(b[8 + c], b[12 + c]);
-        let hi23 = _mm512_shuffle_i32x4::<0xdd>(b[8 + c], b[12 + c]);
-        t[c] = _mm512_shuffle_i32x4::<0x88>(lo01, lo23);
-        t[8 + c] = _mm512_shuffle_i32x4::<0xdd>(lo01, lo23);
-        t[4 + c] = _mm512_shuffle_i32x4::<0x88>(hi01, hi23);
-        t[12 + c] = _mm512_shuffle_i32x4::<0xdd>(hi01, hi23);
-    }
-    t
+    x
 }

@@ -5,6 +5,7 @@
 use rayon::prelude::*;
 
 use crate::buffer::Shared;
+use crate::element::Element;
 use crate::simd::Simd;
 
 /// Rows of `x` up to which this path is the faster one.
@@ -13,11 +14,11 @@ pub(crate) const MOST_ROWS: usize = 16;
 const BLOCK: usize = 64;
 
 /// `y [m, n] = x [m, k] · w [n, k]ᵀ + bias`
-pub(crate) fn forward(
-    x: &[f32],
-    w: &[f32],
+pub(crate) fn forward<X: Element, W: Element, Y: Element>(
+    x: &[X],
+    w: &[W],
     bias: Option<&[f32]>,
-    y: &mut [f32],
+    y: &mut [Y],
     (m, n, k): (usize, usize, usize),
 ) {
     assert!(x.len() == m * k && w.len() == n * k && y.len() == m * n);
@@ -37,11 +38,11 @@ pub(crate) fn forward(
 
 kernel! {
     /// Columns `j0 .. j0 + count` of the result, which no other task writes.
-    fn columns<S>(
-        x: &[f32],
-        w: &[f32],
+    fn columns<S; X: Element, W: Element, Y: Element>(
+        x: &[X],
+        w: &[W],
         bias: Option<&[f32]>,
-        y: Shared<f32>,
+        y: Shared<Y>,
         m: usize,
         n: usize,
         k: usize,
@@ -59,10 +60,10 @@ kernel! {
                 let yp = y.get().add(i * n + j);
                 let bp = bias.map(|b| b.as_ptr().add(j));
                 match (high, wide) {
-                    (4, 4) => dots::<S, 4, 4>(xp, wp, bp, yp, n, k),
-                    (4, _) => dots::<S, 4, 1>(xp, wp, bp, yp, n, k),
-                    (_, 4) => dots::<S, 1, 4>(xp, wp, bp, yp, n, k),
-                    _ => dots::<S, 1, 1>(xp, wp, bp, yp, n, k),
+                    (4, 4) => dots::<S, X, W, Y, 4, 4>(xp, wp, bp, yp, n, k),
+                    (4, _) => dots::<S, X, W, Y, 4, 1>(xp, wp, bp, yp, n, k),
+                    (_, 4) => dots::<S, X, W, Y, 1, 4>(xp, wp, bp, yp, n, k),
+                    _ => dots::<S, X, W, Y, 1, 1>(xp, wp, bp, yp, n, k),
                 }
                 i += high;
             }
@@ -73,11 +74,11 @@ kernel! {
 
 /// `H × W` dot products over `k`.
 #[inline(always)]
-unsafe fn dots<S: Simd, const H: usize, const W: usize>(
-    x: *const f32,
-    w: *const f32,
+unsafe fn dots<S: Simd, X: Element, V: Element, Y: Element, const H: usize, const W: usize>(
+    x: *const X,
+    w: *const V,
     bias: Option<*const f32>,
-    y: *mut f32,
+    y: *mut Y,
     n: usize,
     k: usize,
 ) {
@@ -88,10 +89,10 @@ unsafe fn dots<S: Simd, const H: usize, const W: usize>(
             let left = k - at;
             let mut xs = [S::splat(0.0); H];
             for (i, v) in xs.iter_mut().enumerate() {
-                *v = S::load_n(x.add(i * k + at), left);
+                *v = X::load(x.add(i * k + at), left);
             }
             for j in 0..W {
-                let v = S::load_n(w.add(j * k + at), left);
+                let v: S = V::load(w.add(j * k + at), left);
                 for i in 0..H {
                     s[i][j] = v.fma(xs[i], s[i][j]);
                 }
@@ -100,7 +101,7 @@ unsafe fn dots<S: Simd, const H: usize, const W: usize>(
         }
         for (i, row) in s.iter().enumerate() {
             for (j, v) in row.iter().enumerate() {
-                *y.add(i * n + j) = v.sum() + bias.map_or(0.0, |b| *b.add(j));
+                *y.add(i * n + j) = Y::from_f32(v.sum() + bias.map_or(0.0, |b| *b.add(j)));
             }
         }
     }

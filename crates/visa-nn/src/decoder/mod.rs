@@ -5,9 +5,11 @@
 //! positions, grouped-query attention, SwiGLU, a tied or untied head. Sampling
 //! is in [`crate::sample`].
 
-mod step;
+mod block;
+mod groups;
 
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use candle_core::{DType, Device, Tensor, Var};
 
@@ -15,7 +17,10 @@ use crate::layers::{Linear, Module, Weights};
 use crate::ops::{self, Mask};
 use crate::params::StoreType;
 use crate::random::Init;
-use crate::{DecoderConfig, Error, Lora, Params, Result, files};
+use crate::{DecoderConfig, Engine, Error, Lora, Params, Result, WeightType, files};
+
+use block::{Pass, block};
+pub use groups::Group;
 
 /// Reads or shifts the residual stream behind each layer.
 pub trait Tap {
@@ -27,25 +32,33 @@ pub trait Tap {
 }
 
 #[derive(Debug, Clone)]
-struct Layer {
-    attention_norm: Tensor,
-    q: Linear,
-    k: Linear,
-    v: Linear,
-    o: Linear,
-    feed_norm: Tensor,
-    gate: Linear,
-    up: Linear,
-    down: Linear,
+pub(crate) struct Layer {
+    pub(crate) attention_norm: Tensor,
+    pub(crate) q: Linear,
+    pub(crate) k: Linear,
+    pub(crate) v: Linear,
+    pub(crate) o: Linear,
+    pub(crate) feed_norm: Tensor,
+    pub(crate) gate: Linear,
+    pub(crate) up: Linear,
+    pub(crate) down: Linear,
+}
+
+impl Layer {
+    fn modules(&self) -> [&Linear; 7] {
+        [
+            &self.q, &self.k, &self.v, &self.o, &self.gate, &self.up, &self.down,
+        ]
+    }
 }
 
 /// The tensors of the model, sharing storage with its [`Weights`].
 #[derive(Debug, Clone)]
-struct Net {
-    embedding: Tensor,
-    layers: Vec<Layer>,
-    norm: Tensor,
-    head: Tensor,
+pub(crate) struct Net {
+    pub(crate) embedding: Tensor,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) norm: Tensor,
+    pub(crate) head: Tensor,
 }
 
 /// A Llama decoder. Cloning shares the weights.
@@ -54,7 +67,12 @@ pub struct Decoder {
     config: DecoderConfig,
     weights: Weights,
     net: Net,
+    engines: Engines,
+    checkpointing: bool,
 }
+
+/// Engines over frozen weights, made when first asked for: one a weight type.
+type Engines = Arc<[OnceLock<Arc<Engine>>; 2]>;
 
 impl Decoder {
     /// Loads `config.json` and `model.safetensors` in `dir`; all frozen.
@@ -78,6 +96,8 @@ impl Decoder {
             config,
             weights,
             net,
+            engines: Engines::default(),
+            checkpointing: false,
         })
     }
 
@@ -208,7 +228,29 @@ impl Decoder {
 
     fn rebuild(&mut self) -> Result<()> {
         self.net = Net::new(&self.config, &self.weights)?;
+        self.engines = Engines::default();
         Ok(())
+    }
+
+    pub(crate) fn net(&self) -> &Net {
+        &self.net
+    }
+
+    /// An engine over the present weights, for the precision set in
+    /// [`ops::set_precision`]. That of a frozen decoder is made once and kept;
+    /// trainable weights may change, so theirs is made anew at each call (keep
+    /// one and [`Engine::refresh`] it).
+    pub fn engine(&self) -> Result<Arc<Engine>> {
+        let stored = WeightType::of(ops::precision());
+        if !self.vars().is_empty() {
+            return Ok(Arc::new(Engine::new(self, stored)?));
+        }
+        let kept = &self.engines[usize::from(stored == WeightType::Bf16)];
+        if let Some(engine) = kept.get() {
+            return Ok(engine.clone());
+        }
+        let engine = Arc::new(Engine::new(self, stored)?);
+        Ok(kept.get_or_init(|| engine).clone())
     }
 
     /// Hidden states `[B, S, H]` behind the final norm, of `ids [B, S]` padded on
@@ -245,17 +287,43 @@ impl Decoder {
         mask: &Mask,
         mut tap: Option<&mut dyn Tap>,
     ) -> Result<Tensor> {
-        let (_, width) = ids.dims2()?;
-        self.check_positions(width)?;
+        let numbers = positions.flatten_all()?.to_vec1::<u32>()?;
+        let last = numbers.iter().max().copied();
+        self.check_positions(last.map_or(0, |p| p as usize + 1))?;
         let mut x = ops::embedding(&self.net.embedding, ids)?;
+        let pass = Pass::new(&self.config, &x, &numbers, mask, self.checkpointing)?;
         for (i, layer) in self.net.layers.iter().enumerate() {
-            let normed = ops::rms_norm(&x, &layer.attention_norm, self.config.rms_norm_eps)?;
-            let (q, k, v) = self.project(layer, &normed, positions)?;
-            let attended = ops::attention(&q, &k, &v, mask)?;
-            x = self.rest(layer, x, &attended)?;
+            let whole = match &pass {
+                Some(pass) => block(layer, pass, &x)?,
+                None => None,
+            };
+            x = match whole {
+                Some(x) => x,
+                None => self.composed(layer, x, positions, mask)?,
+            };
             x = tapped(&mut tap, i, x)?;
         }
         Ok(ops::rms_norm(&x, &self.net.norm, self.config.rms_norm_eps)?)
+    }
+
+    /// A layer op by op: where no kernel computes it whole.
+    fn composed(
+        &self,
+        layer: &Layer,
+        x: Tensor,
+        positions: &Tensor,
+        mask: &Mask,
+    ) -> Result<Tensor> {
+        let normed = ops::rms_norm(&x, &layer.attention_norm, self.config.rms_norm_eps)?;
+        let (q, k, v) = self.project(layer, &normed, positions)?;
+        let attended = ops::attention(&q, &k, &v, mask)?;
+        self.rest(layer, x, &attended)
+    }
+
+    /// Keeps no activations but the inputs of layers for the backward pass, and
+    /// computes the others again: a third more time for a fifth of the memory.
+    pub fn set_checkpointing(&mut self, on: bool) {
+        self.checkpointing = on;
     }
 
     fn check_positions(&self, len: usize) -> Result<()> {

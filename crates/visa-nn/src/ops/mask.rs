@@ -24,10 +24,35 @@ pub enum Mask {
         /// Number of real keys in each batch row; `None` means all of them.
         lens: Option<Vec<usize>>,
     },
+    /// One row in which each group of texts that share a beginning lies packed
+    /// as `[prompt | completion | completion | …]`, without padding. A prompt
+    /// sees itself causally, a completion its prompt and itself causally.
+    Groups(Vec<GroupLens>),
     /// A tensor broadcastable to `[B, Hq, Sq, Sk]`: `f32` is added to the
     /// scaled scores, `u8` keeps the keys where it is not zero. Each query must
     /// see at least one key.
     Explicit(Tensor),
+}
+
+/// Tokens of a group in [`Mask::Groups`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupLens {
+    /// Tokens that the completions share; at least one.
+    pub prompt: usize,
+    /// Tokens of each completion.
+    pub completions: Vec<usize>,
+}
+
+impl GroupLens {
+    /// Tokens of all completions.
+    pub fn completed(&self) -> usize {
+        self.completions.iter().sum()
+    }
+
+    /// Tokens of the group.
+    pub fn total(&self) -> usize {
+        self.prompt + self.completed()
+    }
 }
 
 impl Mask {
@@ -48,12 +73,20 @@ impl Mask {
     pub fn lens(&self) -> Option<&[usize]> {
         match self {
             Self::Causal { lens, .. } | Self::Bidirectional { lens } => lens.as_deref(),
-            Self::Explicit(_) => None,
+            Self::Groups(_) | Self::Explicit(_) => None,
         }
     }
 
     /// Refuses lengths that do not fit the batch.
     pub(super) fn check(&self, batch: usize, keys: usize) -> Result<()> {
+        if let Self::Groups(groups) = self {
+            let total: usize = groups.iter().map(GroupLens::total).sum();
+            if batch != 1 || total != keys || groups.iter().any(|group| group.prompt == 0) {
+                bail!(
+                    "attention mask has groups of {total} tokens for {batch} rows of {keys}; pack them in one row, each with a prompt"
+                );
+            }
+        }
         let Some(lens) = self.lens() else {
             return Ok(());
         };
@@ -76,7 +109,7 @@ impl Mask {
         let len = self.lens().map_or(keys, |lens| lens[b]);
         match self {
             Self::Causal { offset, .. } => len.min(i + offset + 1),
-            Self::Bidirectional { .. } | Self::Explicit(_) => len,
+            Self::Bidirectional { .. } | Self::Groups(_) | Self::Explicit(_) => len,
         }
     }
 
@@ -99,6 +132,25 @@ impl Mask {
                 }
                 _ => mask.to_dtype(DType::F32)?,
             };
+            return Ok((Some(bias), None));
+        }
+        if let Self::Groups(groups) = self {
+            let mut bias = vec![DENIED; queries * keys];
+            let mut start = 0;
+            for group in groups {
+                let mut at = start;
+                for (own, shared) in std::iter::once((group.prompt, 0))
+                    .chain(group.completions.iter().map(|len| (*len, group.prompt)))
+                {
+                    for i in at..at + own {
+                        bias[i * keys + start..i * keys + start + shared].fill(0.0);
+                        bias[i * keys + at..=i * keys + i].fill(0.0);
+                    }
+                    at += own;
+                }
+                start = at;
+            }
+            let bias = Tensor::from_vec(bias, (1, 1, queries, keys), device)?;
             return Ok((Some(bias), None));
         }
         let rows = if self.lens().is_some() { batch } else { 1 };

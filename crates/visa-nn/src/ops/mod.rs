@@ -11,9 +11,10 @@ mod mask;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{DType, Device, Result, Storage, Tensor, bail};
 
-pub use mask::Mask;
+pub(crate) use fused::{Sight, Slot, bundle_gradient, floats, slice};
+pub use mask::{GroupLens, Mask};
 
 /// The numbers that matrix products multiply; sums are always `f32`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,10 +43,21 @@ pub fn precision() -> Precision {
 }
 
 /// Whether the kernels can take these arguments: `f32` on the CPU.
-fn fused_fits(tensors: &[&Tensor]) -> bool {
+pub(crate) fn fused_fits(tensors: &[&Tensor]) -> bool {
     tensors
         .iter()
         .all(|t| t.device().is_cpu() && t.dtype() == DType::F32)
+}
+
+/// Lends the numbers of an `f32` tensor in row-major order to `f`; copies them
+/// first only if they are not on the CPU and contiguous.
+pub(crate) fn read<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    let tensor = tensor.to_device(&Device::Cpu)?.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => Ok(f(fused::slice(storage, layout)?)),
+        _ => bail!("a tensor that was moved to the cpu is elsewhere"),
+    }
 }
 
 /// `y = x · wᵀ + b` with `x [.., K]`, `w [N, K]`, `b [N]`: `[.., N]`.

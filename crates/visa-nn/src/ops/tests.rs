@@ -5,7 +5,7 @@
 use candle_core::{Device, Result, Tensor, Var};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::{Mask, Precision, composed, fused};
+use super::{GroupLens, Mask, Precision, composed, fused};
 
 fn random(shape: &[usize], seed: u64) -> Tensor {
     let mut rng = StdRng::seed_from_u64(seed);
@@ -265,6 +265,35 @@ fn attention() {
                 &|a| composed::attention(&a[0], &a[1], &a[2], &mask),
             );
         }
+    }
+}
+
+#[test]
+fn attention_of_groups() {
+    let group = |prompt, completions: &[usize]| GroupLens {
+        prompt,
+        completions: completions.to_vec(),
+    };
+    for (heads, kv_heads, groups) in [
+        (
+            4,
+            2,
+            vec![group(5, &[3, 1, 7]), group(1, &[]), group(50, &[60, 0, 2])],
+        ),
+        (3, 3, vec![group(2, &[1])]),
+    ] {
+        let tokens = groups.iter().map(GroupLens::total).sum();
+        let mask = Mask::Groups(groups);
+        check(
+            "attention of groups",
+            &[
+                &[1, tokens, heads, 6],
+                &[1, tokens, kv_heads, 6],
+                &[1, tokens, kv_heads, 6],
+            ],
+            &|a| fused::attention(&a[0], &a[1], &a[2], &mask),
+            &|a| composed::attention(&a[0], &a[1], &a[2], &mask),
+        );
     }
 }
 

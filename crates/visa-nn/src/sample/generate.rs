@@ -1,21 +1,31 @@
-//! The decoding loop.
+//! The decoding loop: groups of continuations, batched as they come and go.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
-use candle_core::Tensor;
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use super::pick::pick;
+use super::sequence::Sequence;
 use super::{Allowed, Constraint, Finish, Generated, SampleOptions};
-use crate::{Decoder, Error, KvCache, Result, Tap, Tokenizer};
+use crate::engine::Feed;
+use crate::{Decoder, Engine, Error, KvCache, Result, Tap, Tokenizer};
 
-/// Room in a new cache beyond the prompts; it grows when needed.
-const HEADROOM: usize = 64;
+/// Sequences that are decoded at one time unless [`Generator::slots`] says otherwise.
+const SLOTS: usize = 64;
+/// Prompt tokens in one pass, beyond the first prompt: enough to fill the
+/// products, few enough that activations stay in the cache.
+const PREFILL: usize = 1024;
+
+enum Source<'a> {
+    Decoder(&'a Decoder),
+    Engine(&'a Engine),
+}
 
 /// Samples from a decoder, with a tokenizer for stop texts and a tap if wanted.
 pub struct Generator<'a> {
-    decoder: &'a Decoder,
+    source: Source<'a>,
+    slots: usize,
     tokenizer: Option<&'a Tokenizer>,
     tap: Option<&'a mut dyn Tap>,
 }
@@ -31,46 +41,32 @@ pub fn generate_batch(
     Generator::new(decoder).run(prompts, options, constraints)
 }
 
-/// One sequence on its way.
-struct Sequence<'p> {
-    prompt: &'p [u32],
-    out: Generated,
-    /// Tokens at the end of the output that the cache has not seen.
-    unseen: usize,
-    rng: ChaCha8Rng,
-    ended: bool,
-}
-
-impl Sequence<'_> {
-    fn end(&mut self, finish: Finish) {
-        self.out.finish = finish;
-        self.ended = true;
-    }
-
-    fn push(&mut self, token: u32, logprob: f32, options: &SampleOptions, room: usize) {
-        self.out.ids.push(token);
-        self.out.logprobs.push(logprob);
-        self.unseen += 1;
-        if options.stop_ids.contains(&token) {
-            self.end(Finish::StopId);
-        } else if self.out.ids.len() >= options.max_tokens.min(room) {
-            self.end(Finish::Length);
-        }
-    }
-
-    fn unseen(&self) -> &[u32] {
-        &self.out.ids[self.out.ids.len() - self.unseen..]
-    }
-}
-
 impl<'a> Generator<'a> {
-    /// Samples from this decoder.
+    /// Samples from this decoder, through [`Decoder::engine`].
     pub fn new(decoder: &'a Decoder) -> Self {
+        Self::from(Source::Decoder(decoder))
+    }
+
+    /// Samples from this engine, which a training loop keeps and refreshes.
+    pub fn over(engine: &'a Engine) -> Self {
+        Self::from(Source::Engine(engine))
+    }
+
+    fn from(source: Source<'a>) -> Self {
         Self {
-            decoder,
+            source,
+            slots: SLOTS,
             tokenizer: None,
             tap: None,
         }
+    }
+
+    /// Decodes at most this many sequences at a time: when one ends, a waiting
+    /// one takes its place.
+    #[must_use]
+    pub fn slots(mut self, slots: usize) -> Self {
+        self.slots = slots;
+        self
     }
 
     /// Looks for stop texts with this tokenizer.
@@ -87,6 +83,32 @@ impl<'a> Generator<'a> {
         self
     }
 
+    /// Samples `each` outputs for every prompt, as the rollouts of a policy:
+    /// `[prompt][continuation]`. `constraints` holds one an output, those of a
+    /// prompt side by side, or none at all. Otherwise as [`Generator::run`].
+    pub fn groups(
+        self,
+        prompts: &[Vec<u32>],
+        each: usize,
+        options: &SampleOptions,
+        constraints: &mut [Box<dyn Constraint + '_>],
+    ) -> Result<Vec<Vec<Generated>>> {
+        if each == 0 {
+            return Err(Error::Input(
+                "a group of 0 continuations was asked for; ask for at least one".to_owned(),
+            ));
+        }
+        let prompts = prompts.iter().map(Vec::as_slice);
+        let repeated = prompts.flat_map(|prompt| std::iter::repeat_n(prompt, each));
+        let mut out = self.sample(&repeated.collect::<Vec<_>>(), options, constraints)?;
+        let mut groups = Vec::with_capacity(out.len() / each);
+        while !out.is_empty() {
+            let rest = out.split_off(each);
+            groups.push(std::mem::replace(&mut out, rest));
+        }
+        Ok(groups)
+    }
+
     /// Samples one output for each prompt. `constraints` holds one a prompt, or
     /// none at all.
     ///
@@ -94,8 +116,18 @@ impl<'a> Generator<'a> {
     /// its constraint. The logits of a row may differ in the last bits between
     /// batches of different size, as matrix products sum in another order.
     pub fn run(
-        mut self,
+        self,
         prompts: &[Vec<u32>],
+        options: &SampleOptions,
+        constraints: &mut [Box<dyn Constraint + '_>],
+    ) -> Result<Vec<Generated>> {
+        let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+        self.sample(&prompts, options, constraints)
+    }
+
+    fn sample(
+        self,
+        prompts: &[&[u32]],
         options: &SampleOptions,
         constraints: &mut [Box<dyn Constraint + '_>],
     ) -> Result<Vec<Generated>> {
@@ -105,230 +137,264 @@ impl<'a> Generator<'a> {
                 "stop texts need a tokenizer; give the generator one".to_owned(),
             ));
         }
+        if self.slots == 0 {
+            return Err(Error::Input(
+                "a generator with 0 slots decodes nothing; give it at least one".to_owned(),
+            ));
+        }
         if !constraints.is_empty() && constraints.len() != prompts.len() {
             return Err(Error::Input(format!(
-                "{} constraints for {} prompts; give one a prompt, or none",
+                "{} constraints for {} outputs; give one an output, or none",
                 constraints.len(),
                 prompts.len()
             )));
         }
-        let mut sequences = prompts
-            .iter()
-            .enumerate()
-            .map(|(index, prompt)| self.begin(index, prompt, options))
-            .collect::<Result<Vec<_>>>()?;
-        for (index, sequence) in sequences.iter_mut().enumerate() {
-            let constraint = constraints.get_mut(index);
-            self.force(sequence, constraint, options)?;
-        }
-
-        let mut active: Vec<usize> = (0..sequences.len())
-            .filter(|&i| !sequences[i].ended)
-            .collect();
-        if !active.is_empty() {
-            let (mut cache, mut hidden) = self.prefill(&mut sequences, &active)?;
-            loop {
-                self.draw(&hidden, &mut sequences, &active, constraints, options)?;
-                let keep: Vec<usize> = (0..active.len())
-                    .filter(|&row| !sequences[active[row]].ended)
-                    .collect();
-                if keep.is_empty() {
-                    break;
-                }
-                if keep.len() < active.len() {
-                    cache = cache.select(&keep)?;
-                    active = keep.iter().map(|&row| active[row]).collect();
-                }
-                let new: Vec<&[u32]> = active.iter().map(|&i| sequences[i].unseen()).collect();
-                hidden = self.step(&mut cache, &new)?;
-                for &i in &active {
-                    sequences[i].unseen = 0;
-                }
+        let made: Arc<Engine>;
+        let engine = match self.source {
+            Source::Engine(engine) => engine,
+            Source::Decoder(decoder) => {
+                made = decoder.engine()?;
+                &*made
             }
-        }
-        Ok(sequences.into_iter().map(|sequence| sequence.out).collect())
-    }
-
-    fn begin<'p>(
-        &self,
-        index: usize,
-        prompt: &'p [u32],
-        options: &SampleOptions,
-    ) -> Result<Sequence<'p>> {
-        let config = self.decoder.config();
-        if prompt.is_empty() {
-            return Err(Error::Input(format!(
-                "prompt {index} is empty; begin it with the token that begins a text"
-            )));
-        }
-        if prompt.len() >= config.max_position_embeddings {
-            return Err(Error::Input(format!(
-                "prompt {index} has {} tokens, but the decoder has {} positions; shorten it",
-                prompt.len(),
-                config.max_position_embeddings
-            )));
-        }
-        if let Some(id) = prompt.iter().find(|&&id| id as usize >= config.vocab_size) {
-            return Err(Error::Input(format!(
-                "prompt {index} has token {id}, but the vocabulary ends at {}; use the model's own tokenizer",
-                config.vocab_size
-            )));
-        }
-        let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
-        rng.set_stream(index as u64);
-        Ok(Sequence {
-            prompt,
-            out: Generated {
-                ids: Vec::new(),
-                logprobs: Vec::new(),
-                finish: Finish::Length,
-            },
-            unseen: 0,
-            rng,
-            ended: false,
-        })
-    }
-
-    /// Room for output behind a prompt.
-    fn room(&self, sequence: &Sequence) -> usize {
-        self.decoder.config().max_position_embeddings - sequence.prompt.len()
-    }
-
-    /// Appends every token that the constraint forces now.
-    fn force(
-        &self,
-        sequence: &mut Sequence,
-        constraint: Option<&mut Box<dyn Constraint + '_>>,
-        options: &SampleOptions,
-    ) -> Result<()> {
-        let Some(constraint) = constraint else {
-            return Ok(());
         };
-        let room = self.room(sequence);
-        while !sequence.ended {
-            if constraint.done() {
-                sequence.end(Finish::Constraint);
+        let mut sequences = Vec::with_capacity(prompts.len());
+        for (index, prompt) in prompts.iter().enumerate() {
+            let mut sequence = Sequence::begin(index, prompt, options, engine.config())?;
+            sequence.force(constraints.get_mut(index), options)?;
+            sequences.push(sequence);
+        }
+        let run = Run {
+            engine,
+            options,
+            tokenizer: self.tokenizer,
+            tap: self.tap,
+            cache: KvCache::new(engine.config()),
+            groups: groups(&mut sequences),
+            active: Vec::new(),
+        };
+        run.finish(&mut sequences, constraints, self.slots)?;
+        Ok(sequences.into_iter().map(Sequence::into_output).collect())
+    }
+}
+
+/// Sequences that begin with the same tokens.
+struct Group {
+    text: Vec<u32>,
+    waiting: VecDeque<usize>,
+    /// Once the text was computed: its row in the cache and the logits behind it.
+    row: usize,
+    logits: Option<Arc<Vec<f32>>>,
+}
+
+/// A sequence in a slot, and the logits from which its next token is drawn.
+struct Active {
+    sequence: usize,
+    row: usize,
+    logits: Arc<Vec<f32>>,
+    /// Which row of the logits.
+    at: usize,
+}
+
+/// Sequences that have not ended, by the text they begin with.
+fn groups(sequences: &mut [Sequence<'_>]) -> VecDeque<Group> {
+    let mut groups: VecDeque<Group> = VecDeque::new();
+    let mut known: HashMap<Vec<u32>, usize> = HashMap::new();
+    for (i, sequence) in sequences.iter_mut().enumerate() {
+        if sequence.ended() {
+            continue;
+        }
+        let text = sequence.take_text();
+        let at = *known.entry(text).or_insert_with_key(|text| {
+            groups.push_back(Group {
+                text: text.clone(),
+                waiting: VecDeque::new(),
+                row: 0,
+                logits: None,
+            });
+            groups.len() - 1
+        });
+        groups[at].waiting.push_back(i);
+    }
+    groups
+}
+
+struct Run<'r, 't> {
+    engine: &'r Engine,
+    options: &'r SampleOptions,
+    tokenizer: Option<&'r Tokenizer>,
+    tap: Option<&'t mut dyn Tap>,
+    cache: KvCache,
+    groups: VecDeque<Group>,
+    active: Vec<Active>,
+}
+
+impl Run<'_, '_> {
+    /// Runs all sequences to their ends.
+    fn finish(
+        mut self,
+        sequences: &mut [Sequence<'_>],
+        constraints: &mut [Box<dyn Constraint + '_>],
+        slots: usize,
+    ) -> Result<()> {
+        loop {
+            self.admit(slots)?;
+            if self.active.is_empty() {
                 return Ok(());
             }
-            let token = match constraint.allowed(&sequence.out.ids) {
-                Allowed::Force(token) => token,
-                Allowed::Only(&[token]) => token,
-                _ => return Ok(()),
-            };
-            let vocab = self.decoder.config().vocab_size;
-            if token as usize >= vocab {
-                return Err(Error::Input(format!(
-                    "a constraint forces token {token}, but the vocabulary ends at {vocab}"
-                )));
+            self.draw(sequences, constraints)?;
+            for active in self.active.iter().filter(|a| sequences[a.sequence].ended()) {
+                self.cache.remove(active.row);
             }
-            constraint.advance(token);
-            sequence.push(token, 0.0, options, room);
-            // A sequence that is complete ended for that reason, even when its
-            // last token also used up the room.
-            if sequence.ended && sequence.out.finish == Finish::Length && constraint.done() {
-                sequence.out.finish = Finish::Constraint;
+            self.active.retain(|a| !sequences[a.sequence].ended());
+            if self.active.is_empty() {
+                continue;
+            }
+            let feeds: Vec<Feed<'_>> = (self.active.iter())
+                .map(|a| (a.row, sequences[a.sequence].unseen()))
+                .collect();
+            let hidden = step(self.engine, &mut self.cache, &feeds, &mut self.tap)?;
+            let logits = Arc::new(self.engine.logits(&hidden));
+            for (at, active) in self.active.iter_mut().enumerate() {
+                sequences[active.sequence].saw_all();
+                (active.logits, active.at) = (logits.clone(), at);
+            }
+        }
+    }
+
+    /// Fills free slots with waiting sequences; computes their prompts.
+    fn admit(&mut self, slots: usize) -> Result<()> {
+        while self.active.len() < slots && !self.groups.is_empty() {
+            self.prefill(slots - self.active.len())?;
+            let Some(group) = self.groups.front_mut() else {
+                return Ok(());
+            };
+            let Some(logits) = group.logits.clone() else {
+                return Ok(());
+            };
+            while self.active.len() < slots
+                && let Some(sequence) = group.waiting.pop_front()
+            {
+                // The last one takes the row itself.
+                let row = match group.waiting.is_empty() {
+                    true => group.row,
+                    false => self.cache.fork(group.row)?,
+                };
+                self.active.push(Active {
+                    sequence,
+                    row,
+                    logits: logits.clone(),
+                    at: 0,
+                });
+            }
+            if group.waiting.is_empty() {
+                self.groups.pop_front();
             }
         }
         Ok(())
     }
 
-    /// Feeds the prompts with the tokens forced behind them, equal ones once.
-    fn prefill(
-        &mut self,
-        sequences: &mut [Sequence],
-        active: &[usize],
-    ) -> Result<(KvCache, Tensor)> {
-        let mut unique: Vec<Vec<u32>> = Vec::new();
-        let mut known: HashMap<Vec<u32>, usize> = HashMap::new();
-        let mut rows = Vec::with_capacity(active.len());
-        for &i in active {
-            let sequence = &mut sequences[i];
-            let text = [sequence.prompt, sequence.unseen()].concat();
-            sequence.unseen = 0;
-            let row = *known.entry(text).or_insert_with_key(|text| {
-                unique.push(text.clone());
-                unique.len() - 1
-            });
-            rows.push(row);
+    /// Computes the texts of the first groups, as many as have room in `free`
+    /// slots and in one pass.
+    fn prefill(&mut self, free: usize) -> Result<()> {
+        let (mut members, mut tokens, mut count) = (0, 0, 0);
+        for group in &self.groups {
+            let more = tokens + group.text.len();
+            if group.logits.is_some() || members >= free || (count > 0 && more > PREFILL) {
+                break;
+            }
+            members += group.waiting.len();
+            tokens = more;
+            count += 1;
         }
-        let config = self.decoder.config();
-        let longest = unique.iter().map(Vec::len).max().unwrap_or(1);
-        let capacity = (longest + HEADROOM).min(config.max_position_embeddings);
-        let device = self.decoder.device();
-        let mut cache = KvCache::new(config, unique.len(), capacity, device)?;
-        let new: Vec<&[u32]> = unique.iter().map(Vec::as_slice).collect();
-        let hidden = self.step(&mut cache, &new)?;
-        if unique.len() == rows.len() {
-            return Ok((cache, hidden));
+        if count == 0 {
+            return Ok(());
         }
-        let index: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
-        let index = Tensor::from_vec(index, rows.len(), device)?;
-        Ok((cache.select(&rows)?, hidden.index_select(&index, 0)?))
-    }
-
-    fn step(&mut self, cache: &mut KvCache, new: &[&[u32]]) -> Result<Tensor> {
-        match &mut self.tap {
-            Some(tap) => self.decoder.step_tapped(cache, new, Some(&mut **tap)),
-            None => self.decoder.step(cache, new),
+        for group in self.groups.iter_mut().take(count) {
+            group.row = self.cache.add();
         }
+        let new = self.groups.iter().take(count);
+        let feeds: Vec<Feed<'_>> = new.map(|g| (g.row, g.text.as_slice())).collect();
+        let hidden = step(self.engine, &mut self.cache, &feeds, &mut self.tap)?;
+        let logits = self.engine.logits(&hidden);
+        let rows = logits.chunks_exact(self.engine.config().vocab_size);
+        for (group, row) in self.groups.iter_mut().zip(rows) {
+            group.logits = Some(Arc::new(row.to_vec()));
+        }
+        Ok(())
     }
 
     /// Draws the next token of every active sequence, and appends what is
     /// forced behind it.
     fn draw(
         &self,
-        hidden: &Tensor,
-        sequences: &mut [Sequence],
-        active: &[usize],
+        sequences: &mut [Sequence<'_>],
         constraints: &mut [Box<dyn Constraint + '_>],
-        options: &SampleOptions,
     ) -> Result<()> {
-        let logits = self
-            .decoder
-            .logits(hidden)?
-            .flatten_all()?
-            .to_vec1::<f32>()?;
-        let vocab = self.decoder.config().vocab_size;
-        for (logits, &i) in logits.chunks_exact(vocab).zip(active) {
-            let sequence = &mut sequences[i];
-            let room = self.room(sequence);
-            let mut constraint = constraints.get_mut(i);
-            let allowed = match &constraint {
-                Some(constraint) => constraint.allowed(&sequence.out.ids),
+        let (options, vocab) = (self.options, self.engine.config().vocab_size);
+        let mut draws = Vec::with_capacity(self.active.len());
+        for active in &self.active {
+            let sequence = &sequences[active.sequence];
+            let allowed = match constraints.get(active.sequence) {
+                Some(constraint) => constraint.allowed(sequence.ids()),
                 None => Allowed::All,
             };
-            let seen = sequence.prompt.iter().chain(&sequence.out.ids).copied();
-            let (token, logprob) = pick(logits, allowed, seen, options, &mut sequence.rng)?;
+            let logits = &active.logits[active.at * vocab..][..vocab];
+            draws.push((sequence, logits, allowed, sequence.rng()));
+        }
+        let drawn = draws
+            .into_par_iter()
+            .map(|(sequence, logits, allowed, mut rng)| {
+                let drawn = pick(logits, allowed, sequence.seen(), options, &mut rng)?;
+                Ok((drawn, rng))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        for (active, ((token, logprob), rng)) in self.active.iter().zip(drawn) {
+            let sequence = &mut sequences[active.sequence];
+            let mut constraint = constraints.get_mut(active.sequence);
             if let Some(constraint) = &mut constraint {
                 constraint.advance(token);
             }
-            sequence.push(token, logprob, options, room);
-            let complete = constraint
-                .as_ref()
-                .is_some_and(|constraint| constraint.done());
-            if complete && sequence.out.finish == Finish::Length {
+            sequence.drew(token, logprob, rng, options);
+            let complete = constraint.as_ref().is_some_and(|c| c.done());
+            if complete && sequence.finish() == Finish::Length {
                 sequence.end(Finish::Constraint);
-            } else if self.stop_text_reached(&sequence.out.ids, options)?
-                && sequence.out.finish == Finish::Length
+            } else if sequence.finish() == Finish::Length
+                && stop_text_reached(self.tokenizer, sequence.ids(), options)?
             {
                 sequence.end(Finish::StopText);
             }
-            self.force(sequence, constraint, options)?;
+            sequence.force(constraint, options)?;
         }
         Ok(())
     }
+}
 
-    /// Whether the last token completed a stop text.
-    fn stop_text_reached(&self, ids: &[u32], options: &SampleOptions) -> Result<bool> {
-        let Some(tokenizer) = self.tokenizer.filter(|_| !options.stop.is_empty()) else {
-            return Ok(false);
-        };
-        // A token stands for a byte at least, so that a tail this long holds
-        // the longest stop text whole, with some tokens for decoders that trim
-        // the start.
-        let longest = options.stop.iter().map(String::len).max().unwrap_or(0);
-        let tail = &ids[ids.len().saturating_sub(longest + 8)..];
-        let text = tokenizer.decode_all(tail)?;
-        Ok(options.stop.iter().any(|stop| text.contains(stop.as_str())))
+fn step(
+    engine: &Engine,
+    cache: &mut KvCache,
+    feeds: &[Feed<'_>],
+    tap: &mut Option<&mut dyn Tap>,
+) -> Result<Vec<f32>> {
+    match tap {
+        Some(tap) => engine.step_tapped(cache, feeds, &mut **tap),
+        None => engine.step(cache, feeds),
     }
+}
+
+/// Whether the last token completed a stop text.
+fn stop_text_reached(
+    tokenizer: Option<&Tokenizer>,
+    ids: &[u32],
+    options: &SampleOptions,
+) -> Result<bool> {
+    let Some(tokenizer) = tokenizer.filter(|_| !options.stop.is_empty()) else {
+        return Ok(false);
+    };
+    // A token stands for a byte at least, so that a tail this long holds
+    // the longest stop text whole, with some tokens for decoders that trim
+    // the start.
+    let longest = options.stop.iter().map(String::len).max().unwrap_or(0);
+    let tail = &ids[ids.len().saturating_sub(longest + 8)..];
+    let text = tokenizer.decode_all(tail)?;
+    Ok(options.stop.iter().any(|stop| text.contains(stop.as_str())))
 }

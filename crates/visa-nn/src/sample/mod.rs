@@ -1,13 +1,15 @@
 //! Batched sampling from a decoder, under constraints.
 //!
 //! Each sequence has its own random stream, constraint and end. Prompts that
-//! are equal (with the tokens forced at their start) are computed once and
-//! their cache copied. Tokens that a constraint forces are not sampled: a
+//! are equal (with the tokens forced at their start) are computed once, and
+//! their continuations share keys and values: [`Generator::groups`] samples the
+//! rollouts of a policy. A sequence that ends gives its slot to a waiting one. Tokens that a constraint forces are not sampled: a
 //! stretch of them goes through the decoder in one pass. Knows nothing of what
 //! a constraint is for.
 
 mod generate;
 mod pick;
+mod sequence;
 
 use crate::{Error, Result};
 

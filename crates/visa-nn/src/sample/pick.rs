@@ -1,15 +1,30 @@
 //! One token from one row of logits. Pure given the random stream.
 
 use rand::Rng;
+use visa_kernels::softmax;
 
 use super::{Allowed, SampleOptions};
+use crate::params::finite;
 use crate::{Error, Result};
 
-/// A token that may come next, with its logit.
-#[derive(Debug, Clone, Copy)]
-struct Candidate {
-    id: u32,
-    logit: f32,
+/// The tokens that may come next and their logits, in order of id.
+struct Candidates {
+    /// `None` if all tokens may.
+    ids: Option<Vec<u32>>,
+    logits: Vec<f32>,
+}
+
+impl Candidates {
+    fn id(&self, at: usize) -> u32 {
+        self.ids.as_ref().map_or(at as u32, |ids| ids[at])
+    }
+
+    fn place(&self, id: u32) -> Option<usize> {
+        match &self.ids {
+            Some(ids) => ids.binary_search(&id).ok(),
+            None => Some(id as usize).filter(|at| *at < self.logits.len()),
+        }
+    }
 }
 
 /// Draws a token; `seen` are the tokens of prompt and output, for the penalty.
@@ -22,45 +37,34 @@ pub(super) fn pick(
     rng: &mut impl Rng,
 ) -> Result<(u32, f32)> {
     let mut candidates = candidates(logits, allowed)?;
-    let log_sum = log_sum_exp(&candidates)?;
+    let log_sum = softmax::log_sum_exp(&candidates.logits);
     penalise(&mut candidates, seen, options.repetition_penalty);
-    let id = if options.temperature == 0.0 {
-        candidates
-            .iter()
-            .reduce(|best, next| if next.logit > best.logit { next } else { best })
-            .map(|best| best.id)
+    let at = if options.temperature == 0.0 {
+        greatest(&candidates.logits)
     } else {
-        draw(candidates, options, rng)
+        draw(&candidates.logits, options, rng)
     };
-    // `candidates` refused an empty set, so there is always a token.
-    let id = id.ok_or_else(|| Error::Input("no token is left to draw from".to_owned()))?;
-    let logprob = f64::from(logits[id as usize]) - log_sum;
-    Ok((id, logprob as f32))
+    let id = candidates.id(at);
+    Ok((id, logits[id as usize] - log_sum))
 }
 
-/// The allowed tokens in order of id, each once.
-fn candidates(logits: &[f32], allowed: Allowed) -> Result<Vec<Candidate>> {
-    let at = |id: u32| -> Result<Candidate> {
-        match logits.get(id as usize) {
-            Some(&logit) => Ok(Candidate { id, logit }),
-            None => Err(Error::Input(format!(
-                "a constraint names token {id}, but the vocabulary ends at {}",
-                logits.len()
-            ))),
-        }
+/// The allowed tokens, each once; there is at least one, and all are finite.
+fn candidates(logits: &[f32], allowed: Allowed) -> Result<Candidates> {
+    let check = |id: u32| match logits.get(id as usize) {
+        Some(_) => Ok(()),
+        None => Err(Error::Input(format!(
+            "a constraint names token {id}, but the vocabulary ends at {}",
+            logits.len()
+        ))),
     };
-    let all = || {
-        (0u32..)
-            .zip(logits)
-            .map(|(id, &logit)| Candidate { id, logit })
-    };
-    let candidates: Vec<Candidate> = match allowed {
-        Allowed::All => all().collect(),
+    let ids = match allowed {
+        Allowed::All => None,
         Allowed::Only(ids) => {
-            let mut list = ids.iter().map(|&id| at(id)).collect::<Result<Vec<_>>>()?;
-            list.sort_unstable_by_key(|c| c.id);
-            list.dedup_by_key(|c| c.id);
-            list
+            ids.iter().try_for_each(|id| check(*id))?;
+            let mut ids = ids.to_vec();
+            ids.sort_unstable();
+            ids.dedup();
+            Some(ids)
         }
         Allowed::Except(ids) => {
             let mut banned = vec![false; logits.len()];
@@ -70,37 +74,37 @@ fn candidates(logits: &[f32], allowed: Allowed) -> Result<Vec<Candidate>> {
                     *flag = true;
                 }
             }
-            all().filter(|c| !banned[c.id as usize]).collect()
+            let all = 0..logits.len() as u32;
+            Some(all.filter(|id| !banned[*id as usize]).collect())
         }
-        Allowed::Force(id) => vec![at(id)?],
+        Allowed::Force(id) => {
+            check(id)?;
+            Some(vec![id])
+        }
     };
-    if candidates.is_empty() {
+    let logits = match &ids {
+        Some(ids) => ids.iter().map(|id| logits[*id as usize]).collect(),
+        None => logits.to_vec(),
+    };
+    let candidates = Candidates { ids, logits };
+    if candidates.logits.is_empty() {
         return Err(Error::Input(
             "the constraint allows no token; it must be done, or allow one".to_owned(),
         ));
     }
+    if !finite(&candidates.logits) {
+        let wrong = candidates.logits.iter().position(|x| !x.is_finite());
+        let at = wrong.unwrap_or_default();
+        return Err(Error::Input(format!(
+            "the logit of token {} is {}; the weights are damaged or training diverged",
+            candidates.id(at),
+            candidates.logits[at]
+        )));
+    }
     Ok(candidates)
 }
 
-fn log_sum_exp(candidates: &[Candidate]) -> Result<f64> {
-    let mut max = f32::NEG_INFINITY;
-    for candidate in candidates {
-        if !candidate.logit.is_finite() {
-            return Err(Error::Input(format!(
-                "the logit of token {} is {}; the weights are damaged or training diverged",
-                candidate.id, candidate.logit
-            )));
-        }
-        max = max.max(candidate.logit);
-    }
-    let sum: f64 = candidates
-        .iter()
-        .map(|c| f64::from((c.logit - max).exp()))
-        .sum();
-    Ok(f64::from(max) + sum.ln())
-}
-
-fn penalise(candidates: &mut [Candidate], seen: impl Iterator<Item = u32>, penalty: f64) {
+fn penalise(candidates: &mut Candidates, seen: impl Iterator<Item = u32>, penalty: f64) {
     if penalty == 1.0 {
         return;
     }
@@ -109,8 +113,8 @@ fn penalise(candidates: &mut [Candidate], seen: impl Iterator<Item = u32>, penal
     seen.dedup();
     let penalty = penalty as f32;
     for id in seen {
-        if let Ok(at) = candidates.binary_search_by_key(&id, |c| c.id) {
-            let logit = &mut candidates[at].logit;
+        if let Some(at) = candidates.place(id) {
+            let logit = &mut candidates.logits[at];
             *logit = if *logit > 0.0 {
                 *logit / penalty
             } else {
@@ -120,62 +124,74 @@ fn penalise(candidates: &mut [Candidate], seen: impl Iterator<Item = u32>, penal
     }
 }
 
-/// Draws from the tempered, truncated distribution.
-fn draw(
-    mut candidates: Vec<Candidate>,
-    options: &SampleOptions,
-    rng: &mut impl Rng,
-) -> Option<u32> {
-    // Highest logit first; equal ones by id, so that ties are settled for good.
-    let order = |a: &Candidate, b: &Candidate| b.logit.total_cmp(&a.logit).then(a.id.cmp(&b.id));
-    if options.top_k > 0 && options.top_k < candidates.len() {
-        candidates.select_nth_unstable_by(options.top_k - 1, order);
-        candidates.truncate(options.top_k);
+/// Place of the greatest logit, the first of equal ones.
+fn greatest(logits: &[f32]) -> usize {
+    let mut best = 0;
+    for (at, logit) in logits.iter().enumerate() {
+        if *logit > logits[best] {
+            best = at;
+        }
     }
-    let max = candidates
-        .iter()
-        .map(|c| c.logit)
-        .fold(f32::NEG_INFINITY, f32::max);
-    let temperature = options.temperature as f32;
-    let mut weighted: Vec<(Candidate, f64)> = candidates
-        .into_iter()
-        .map(|c| (c, f64::from(((c.logit - max) / temperature).exp())))
-        .collect();
+    best
+}
+
+/// The place of a logit drawn from the tempered, truncated distribution.
+fn draw(logits: &[f32], options: &SampleOptions, rng: &mut impl Rng) -> usize {
+    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut weights = vec![0.0; logits.len()];
+    let factor = (1.0 / options.temperature) as f32;
+    softmax::exponentials(logits, top, factor, &mut weights);
+    let cut_k = options.top_k > 0 && options.top_k < logits.len();
+    if !cut_k && options.top_p >= 1.0 {
+        return choose(&weights, rng);
+    }
+    // Highest logit first; equal ones by place, so that ties are settled for good.
+    let order = |a: &usize, b: &usize| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b));
+    let mut kept: Vec<usize> = (0..logits.len()).collect();
+    if cut_k {
+        kept.select_nth_unstable_by(options.top_k - 1, order);
+        kept.truncate(options.top_k);
+    }
     if options.top_p < 1.0 {
-        let total: f64 = weighted.iter().map(|(_, w)| w).sum();
+        let total: f64 = kept.iter().map(|at| f64::from(weights[*at])).sum();
         // Tokens below (1 − p) / n weigh less than 1 − p together, so none of
         // them is in the nucleus: they need not be sorted.
-        let floor = total * (1.0 - options.top_p) / weighted.len() as f64;
-        weighted.retain(|(_, w)| *w >= floor);
-        weighted.sort_unstable_by(|(a, _), (b, _)| order(a, b));
+        let floor = total * (1.0 - options.top_p) / kept.len() as f64;
+        kept.retain(|at| f64::from(weights[*at]) >= floor);
+        kept.sort_unstable_by(order);
         let mut reached = 0.0;
-        let mut keep = 0;
-        for (_, weight) in &weighted {
-            keep += 1;
-            reached += weight;
-            if reached >= options.top_p * total {
-                break;
-            }
-        }
-        weighted.truncate(keep);
-    } else {
-        // `select_nth` leaves an unspecified order; the draw must not see it.
-        weighted.sort_unstable_by_key(|(c, _)| c.id);
+        let beyond = kept.iter().position(|at| {
+            reached += f64::from(weights[*at]);
+            reached >= options.top_p * total
+        });
+        kept.truncate(beyond.map_or(kept.len(), |last| last + 1));
     }
-    let total: f64 = weighted.iter().map(|(_, w)| w).sum();
-    let mut left = rng.random::<f64>() * total;
-    for (candidate, weight) in &weighted {
-        left -= weight;
-        if left < 0.0 {
-            return Some(candidate.id);
+    // `select_nth` leaves an unspecified order; the draw must not see it.
+    kept.sort_unstable();
+    let weights: Vec<f32> = kept.iter().map(|at| weights[*at]).collect();
+    kept[choose(&weights, rng)]
+}
+
+/// A place drawn in proportion to its weight.
+fn choose(weights: &[f32], rng: &mut impl Rng) -> usize {
+    const BLOCK: usize = 64;
+    let sum = |part: &[f32]| part.iter().map(|w| f64::from(*w)).sum::<f64>();
+    let sums: Vec<f64> = weights.chunks(BLOCK).map(sum).collect();
+    let mut left = rng.random::<f64>() * sums.iter().sum::<f64>();
+    for (block, sum) in sums.iter().enumerate() {
+        if left >= *sum {
+            left -= sum;
+            continue;
+        }
+        for (i, weight) in weights[block * BLOCK..].iter().enumerate().take(BLOCK) {
+            left -= f64::from(*weight);
+            if left < 0.0 {
+                return block * BLOCK + i;
+            }
         }
     }
     // Rounding may leave a crumb: it belongs to the last token with weight.
-    weighted
-        .iter()
-        .rev()
-        .find(|(_, weight)| *weight > 0.0)
-        .map(|(candidate, _)| candidate.id)
+    weights.iter().rposition(|w| *w > 0.0).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use visa_nn::sample::{
     Allowed, Constraint, Finish, Generated, Generator, SampleOptions, generate_batch,
 };
-use visa_nn::{Decoder, KvCache, Result, Tap, Tokenizer};
+use visa_nn::{Decoder, Engine, KvCache, Result, Tap, Tokenizer, WeightType};
 
 use crate::{CPU, assert_close, expected, golden, ids, tiny};
 
@@ -46,34 +46,48 @@ fn cached_steps_equal_the_whole_pass() {
         // How many tokens each row gets in each step: ragged prefill, one each,
         // a stretch for one row, stretches for all.
         let steps = [[5, 2, 4], [1, 1, 1], [3, 1, 1], [2, 3, 4], [1, 1, 1]];
-        // Room for six tokens, so that the cache has to grow.
-        let mut cache = KvCache::new(decoder.config(), 3, 6, CPU).unwrap();
-        for step in steps {
-            let starts = cache.lens().to_vec();
-            let new: Vec<&[u32]> = (0..3)
-                .map(|row| &texts[row][starts[row]..starts[row] + step[row]])
-                .collect();
-            let hidden = decoder.step(&mut cache, &new).unwrap();
-            let logits = decoder.logits(&hidden).unwrap();
-            for row in 0..3 {
-                let seen = &texts[row][..starts[row] + step[row]];
-                let got = logits.narrow(0, row, 1).unwrap();
-                assert_close(&got, &last_logits(&decoder, seen), 1e-4);
+        let engine = Engine::new(&decoder, WeightType::F32).unwrap();
+        let mut cache = KvCache::new(decoder.config());
+        let rows = [cache.add(), cache.add(), cache.add()];
+        let check = |cache: &mut KvCache, feeds: &[(usize, &[u32])], texts: &[&[u32]]| {
+            let hidden = engine.step(cache, feeds).unwrap();
+            let logits = engine.logits(&hidden);
+            let vocab = decoder.config().vocab_size;
+            for ((row, logits), text) in feeds.iter().zip(logits.chunks(vocab)).zip(texts) {
+                assert_eq!(cache.len(row.0), Some(text.len()));
+                let got = Tensor::from_slice(logits, (1, vocab), CPU).unwrap();
+                assert_close(&got, &last_logits(&decoder, text), 1e-4);
             }
+        };
+        for step in steps {
+            let starts = rows.map(|row| cache.len(row).unwrap());
+            let new = |row: usize| &texts[row][starts[row]..starts[row] + step[row]];
+            let seen = |row: usize| &texts[row][..starts[row] + step[row]];
+            let feeds = rows.map(|row| (row, new(row)));
+            check(&mut cache, &feeds, &[seen(0), seen(1), seen(2)]);
         }
-        // Rows copied, reordered and cut keep what they saw.
-        let mut picked = cache.select(&[2, 0, 2]).unwrap();
-        picked.truncate(2, 4);
-        let hidden = decoder.step(&mut picked, &[&[40], &[40], &[40]]).unwrap();
-        let logits = decoder.logits(&hidden).unwrap();
-        for (row, seen) in [&texts[2][..11], &texts[0][..12], &texts[2][..4]]
-            .into_iter()
-            .enumerate()
-        {
-            let text = [seen, &[40]].concat();
-            let got = logits.narrow(0, row, 1).unwrap();
-            assert_close(&got, &last_logits(&decoder, &text), 1e-4);
-        }
+        // Rows that were forked share what they saw and go on by themselves,
+        // by one token or several, beside rows that share nothing.
+        let seen = texts[2][..11].to_vec();
+        let (first, second) = (cache.fork(2).unwrap(), cache.fork(2).unwrap());
+        let tails: [&[u32]; 3] = [&[40], &[41, 42], &[43]];
+        let text = |tail: &[u32]| [&seen[..], tail].concat();
+        let own = [&texts[0][..12], &[44]].concat();
+        let feeds = [
+            (first, tails[0]),
+            (0, &[44][..]),
+            (second, tails[1]),
+            (2, tails[2]),
+        ];
+        let whole = [text(tails[0]), own.clone(), text(tails[1]), text(tails[2])];
+        let whole: Vec<&[u32]> = whole.iter().map(Vec::as_slice).collect();
+        check(&mut cache, &feeds, &whole);
+        // A fork of a fork has its own tokens too; a freed row is empty again.
+        let third = cache.fork(second).unwrap();
+        cache.remove(0);
+        assert_eq!(cache.add(), 0);
+        let feeds = [(third, &[50, 51][..]), (0, &[9][..])];
+        check(&mut cache, &feeds, &[&text(&[41, 42, 50, 51]), &[9]]);
     }
 }
 
@@ -403,7 +417,21 @@ fn wrong_arguments_are_named() {
     let long = ids(&[&[5; 49]]);
     let error = decoder.forward(&long, None).unwrap_err();
     assert!(error.to_string().contains("48 positions"), "{error}");
-    assert!(KvCache::new(decoder.config(), 1, 49, CPU).is_err());
+    let engine = Engine::new(&decoder, WeightType::F32).unwrap();
+    let mut cache = KvCache::new(decoder.config());
+    let row = cache.add();
+    for (feeds, expected) in [
+        (&[(row, &[5; 49][..])][..], "48 positions"),
+        (&[(row, &[5, 9999])], "token 9999"),
+        (&[(7, &[5])], "row 7"),
+        (&[(row, &[])], "no token"),
+        (&[(row, &[5]), (row, &[6])], "each once"),
+        (&[], "at least one row"),
+    ] {
+        let error = engine.step(&mut cache, feeds).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    assert!(cache.fork(7).is_err());
     assert!(Decoder::load(Path::new("nowhere"), CPU).is_err());
 }
 
@@ -438,16 +466,18 @@ fn a_tap_shifts_cached_and_whole_passes_alike() {
         .max_all()
         .unwrap();
     assert!(moved.to_scalar::<f32>().unwrap() > 0.01);
-    let mut cache = KvCache::new(decoder.config(), 1, 5, CPU).unwrap();
+    let engine = Engine::new(&decoder, WeightType::F32).unwrap();
+    let mut cache = KvCache::new(decoder.config());
+    let row = cache.add();
     let mut tap = Shift(0, 1.0);
-    decoder
-        .step_tapped(&mut cache, &[&PROMPT[..3]], Some(&mut tap))
+    engine
+        .step_tapped(&mut cache, &[(row, &PROMPT[..3])], &mut tap)
         .unwrap();
-    let hidden = decoder
-        .step_tapped(&mut cache, &[&PROMPT[3..]], Some(&mut tap))
+    let hidden = engine
+        .step_tapped(&mut cache, &[(row, &PROMPT[3..])], &mut tap)
         .unwrap();
     assert_close(
-        &hidden,
+        &Tensor::from_vec(hidden, (1, decoder.config().hidden_size), CPU).unwrap(),
         &shifted.get(0).unwrap().narrow(0, 4, 1).unwrap(),
         1e-4,
     );

@@ -2,9 +2,9 @@
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
-use visa_nn::{Batch, Decoder, DecoderConfig, Encoder, EncoderConfig, Lora, mean_pool};
+use visa_nn::{Batch, Decoder, DecoderConfig, Encoder, EncoderConfig, Group, Lora, mean_pool};
 
-use crate::{CPU, golden, ids, tiny};
+use crate::{CPU, assert_close, golden, ids, tiny};
 
 /// A gradient exists for every variable and is not all zero; but for those that
 /// the mathematics makes zero (`flat`).
@@ -234,4 +234,69 @@ fn a_loss_without_weight_is_an_error() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("sum to 0"), "{error}");
+}
+
+/// One pass over groups, and one over each sequence by itself.
+#[test]
+fn groups_equal_their_sequences() {
+    let mut decoder = tiny("llama-tied");
+    decoder.set_trainable(|_| true).unwrap();
+    let groups = [
+        Group {
+            prompt: &[5, 90, 200, 7, 31],
+            completions: vec![&[8, 9, 10], &[100], &[3, 2, 3, 4, 5, 6, 7]],
+        },
+        Group {
+            prompt: &[4],
+            completions: vec![&[8, 8], &[8, 8]],
+        },
+    ];
+    let weights: Vec<f32> = (0..15).map(|i| (i % 4) as f32 - 1.2).collect();
+    let weights = Tensor::from_vec(weights, 15, CPU).unwrap();
+    let packed = decoder.group_logprobs(&groups).unwrap();
+    let mut singles = Vec::new();
+    for group in &groups {
+        for completion in &group.completions {
+            let text = [group.prompt, completion].concat();
+            let (from, to) = (ids(&[&text[..text.len() - 1]]), ids(&[&text[1..]]));
+            let losses = decoder.token_losses(&from, &to, None).unwrap();
+            let losses = losses.get(0).unwrap().neg().unwrap();
+            let start = group.prompt.len() - 1;
+            singles.push(losses.narrow(0, start, completion.len()).unwrap());
+        }
+    }
+    let singles = Tensor::cat(&singles, 0).unwrap();
+    assert_close(&packed, &singles, 1e-5);
+    let backward = |logprobs: &Tensor| {
+        let loss = (logprobs * &weights).unwrap().sum_all().unwrap();
+        loss.backward().unwrap()
+    };
+    let (got, want) = (backward(&packed), backward(&singles));
+    for (name, var) in decoder.vars() {
+        let (got, want) = (got.get(&var).unwrap(), want.get(&var).unwrap());
+        let top = want.abs().unwrap().max_all().unwrap();
+        let top = top.to_scalar::<f32>().unwrap();
+        assert!(top > 0.0, "{name}");
+        assert_close(got, want, 1e-4 * top.max(1e-2));
+    }
+    for (groups, expected) in [
+        (vec![], "no group"),
+        (
+            vec![Group {
+                prompt: &[],
+                completions: vec![&[1]],
+            }],
+            "group 0",
+        ),
+        (
+            vec![Group {
+                prompt: &[5; 40],
+                completions: vec![&[1; 9]],
+            }],
+            "48 positions",
+        ),
+    ] {
+        let error = decoder.group_logprobs(&groups).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }

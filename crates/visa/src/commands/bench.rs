@@ -13,6 +13,7 @@ mod report;
 mod sizes;
 
 use clap::Args;
+use visa_nn::WeightType;
 
 use self::measure::{Case, Row, interleave};
 use self::peaks::Peaks;
@@ -53,6 +54,7 @@ enum Part {
     Kernels,
     Train,
     Memory,
+    Grpo,
     Rollout,
     Decode,
     Prefill,
@@ -62,7 +64,7 @@ enum Part {
 }
 
 /// Each with its name, and what it is.
-const PARTS: [(Part, &str, &str); 10] = [
+const PARTS: [(Part, &str, &str); 11] = [
     (
         Part::Peaks,
         "peaks",
@@ -78,6 +80,11 @@ const PARTS: [(Part, &str, &str); 10] = [
         Part::Memory,
         "train_peak_mb",
         "most memory that a process doing it holds",
+    ),
+    (
+        Part::Grpo,
+        "grpo_step_s",
+        "such rollouts, a stand-in reward, and an update with a reference",
     ),
     (
         Part::Rollout,
@@ -208,8 +215,9 @@ fn make(part: Part, sizes: &Sizes, size: Size, threads: usize) -> anyhow::Result
         Part::Kernels => kernels::cases(sizes),
         Part::Train => models::train(sizes),
         Part::Memory => Ok(memory::cases(size, threads)),
+        Part::Grpo => models::grpo(sizes),
         Part::Rollout => models::rollout(sizes),
-        Part::Decode => models::decode(sizes),
+        Part::Decode => models::decode(sizes, "decode1_bf16_tokens_per_s", WeightType::Bf16, 2.0),
         Part::Prefill => models::prefill(sizes),
         Part::Encoder24 => models::encode(sizes, "encoder24_texts_per_s", 24),
         Part::Encoder128 => models::encode(sizes, "encoder128_texts_per_s", 128),

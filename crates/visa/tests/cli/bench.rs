@@ -5,9 +5,10 @@ use serde_json::Value;
 use crate::run::visa;
 
 /// Names of the contract; other programs read them.
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 8] = [
     "train_tokens_per_s",
     "train_peak_mb",
+    "grpo_step_s",
     "rollout_tokens_per_s",
     "decode1_bf16_tokens_per_s",
     "prefill_tokens_per_s",

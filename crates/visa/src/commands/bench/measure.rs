@@ -65,6 +65,8 @@ fn median(sorted: &[f64]) -> f64 {
 enum Meter {
     /// So many units, over the seconds that the run answers.
     Rate(f64),
+    /// The seconds themselves.
+    Seconds,
     /// What the run answers, as it is.
     Value,
 }
@@ -88,6 +90,14 @@ impl Case {
         run: impl FnMut() -> Result<f64> + 'static,
     ) -> Self {
         Self::new(name, unit, Meter::Rate(units), run)
+    }
+
+    /// Seconds.
+    pub(super) fn seconds(
+        name: impl Into<String>,
+        run: impl FnMut() -> Result<f64> + 'static,
+    ) -> Self {
+        Self::new(name, "s", Meter::Seconds, run)
     }
 
     /// Any number.
@@ -129,7 +139,7 @@ impl Case {
         let measured = (self.run)()?;
         Ok(match self.meter {
             Meter::Rate(units) => units / measured,
-            Meter::Value => measured,
+            Meter::Seconds | Meter::Value => measured,
         })
     }
 
@@ -138,6 +148,7 @@ impl Case {
             let (amount, peak) = self.work?;
             let seconds = match self.meter {
                 Meter::Rate(units) => units / value,
+                Meter::Seconds => value,
                 Meter::Value => return None,
             };
             Some(amount / seconds / peaks.highest(peak)?)
@@ -223,7 +234,7 @@ mod tests {
             (row.value, row.low, row.high, row.rounds),
             (4.0, 2.0, 8.0, 3)
         );
-        let row = measure(Case::value("x", "s", timed(&[99.0, 4.0, 1.0])), 2).unwrap();
+        let row = measure(Case::seconds("x", timed(&[99.0, 4.0, 1.0])), 2).unwrap();
         assert_eq!((row.value, row.low, row.high), (2.5, 1.0, 4.0));
         assert_eq!(row.share_of_peak, None);
     }
@@ -231,10 +242,15 @@ mod tests {
     #[test]
     fn a_share_is_work_over_time_over_peak() {
         let mut peaks = Peaks::new(1000);
-        let case = Case::rate("r", "tokens/s", 8.0, timed(&[1.0, 2.0])).work(10.0, Peak::F32);
-        let rows = interleave(&mut [case], 1, &mut peaks, &|_| ()).unwrap();
+        let mut cases = [
+            Case::rate("r", "tokens/s", 8.0, timed(&[1.0, 2.0])).work(10.0, Peak::F32),
+            Case::seconds("s", timed(&[1.0, 2.0])).work(10.0, Peak::F32),
+        ];
+        let rows = interleave(&mut cases, 1, &mut peaks, &|_| ()).unwrap();
         let expected = 5.0 / peaks.highest(Peak::F32).unwrap();
-        assert_eq!(rows[0].share_of_peak, Some(expected));
+        for row in rows {
+            assert_eq!(row.share_of_peak, Some(expected), "{}", row.name);
+        }
     }
 
     #[test]
@@ -255,7 +271,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_no_figure() {
         for bad in [&[1.0, 0.0], &[1.0, f64::NAN], &[1.0, f64::INFINITY]] {
-            let error = measure(Case::value("x", "s", timed(bad)), 1).unwrap_err();
+            let error = measure(Case::seconds("x", timed(bad)), 1).unwrap_err();
             assert!(error.to_string().contains("x: measured"), "{error}");
         }
     }

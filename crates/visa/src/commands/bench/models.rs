@@ -1,10 +1,13 @@
-//! Whole models at work: a training step, prefill, decoding, rollouts, the encoder.
+//! Whole models at work: a training step, prefill, decoding, rollouts, a step of GRPO, the encoder.
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use visa_nn::ops::{Precision, set_precision};
-use visa_nn::sample::{SampleOptions, generate_batch};
-use visa_nn::{Batch, Decoder, DecoderConfig, Encoder, KvCache, mean_pool};
+use visa_nn::sample::{Generated, Generator, SampleOptions};
+use visa_nn::{Batch, Decoder, DecoderConfig, Encoder, Engine, KvCache, WeightType, mean_pool};
+use visa_train::grpo::{Grpo, GrpoConfig, Reward, Rollout};
+use visa_train::objective::advantage::Term;
+use visa_train::objective::policy::PolicyConfig;
 use visa_train::optim::{AdamW, AdamWConfig};
 
 use super::measure::{Case, seconds};
@@ -106,25 +109,25 @@ pub(super) fn train(sizes: &Sizes) -> Result<Vec<Case>> {
     ])
 }
 
-fn frozen(config: &DecoderConfig) -> Result<Decoder> {
-    let mut decoder = Decoder::new_random(config, SEED, &Device::Cpu)?;
-    decoder.set_trainable(|_| false)?;
-    Ok(decoder)
+/// Weights ready for inference.
+fn engine(config: &DecoderConfig, stored: WeightType) -> Result<Engine> {
+    let decoder = Decoder::new_random(config, SEED, &Device::Cpu)?;
+    Ok(Engine::new(&decoder, stored)?)
 }
 
 pub(super) fn prefill(sizes: &Sizes) -> Result<Vec<Case>> {
-    let decoder = frozen(&sizes.decoder)?;
+    let engine = engine(&sizes.decoder, WeightType::Bf16)?;
     let n = sizes.prompt;
     let prompt = tokens(sizes.decoder.vocab_size, n, 11);
     // The head sees the last token only.
     let head = 2.0 * (sizes.decoder.vocab_size * sizes.decoder.hidden_size) as f64;
     let flops = n as f64 * (decoder_flops(&sizes.decoder, n as f64 / 2.0) - head) + head;
     let run = move || {
-        set_precision(Precision::Bf16);
         seconds(|| {
-            let mut cache = KvCache::new(decoder.config(), 1, n, &Device::Cpu)?;
-            let hidden = decoder.step(&mut cache, &[&prompt])?;
-            Ok(decoder.logits(&hidden)?)
+            let mut cache = KvCache::new(engine.config());
+            let row = cache.add();
+            let hidden = engine.step(&mut cache, &[(row, &prompt)])?;
+            Ok(engine.logits(&hidden))
         })
     };
     Ok(vec![
@@ -132,52 +135,123 @@ pub(super) fn prefill(sizes: &Sizes) -> Result<Vec<Case>> {
     ])
 }
 
-pub(super) fn decode(sizes: &Sizes) -> Result<Vec<Case>> {
-    let decoder = frozen(&sizes.decoder)?;
-    let (prompt, steps) = (sizes.prompt, sizes.completion - 1);
-    let ids = tokens(sizes.decoder.vocab_size, prompt, 11);
-    let bytes = 2.0 * multiplied(&sizes.decoder) as f64 * steps as f64;
+/// The likeliest tokens of one sequence; `bytes` are those of a weight.
+pub(super) fn decode(
+    sizes: &Sizes,
+    name: &str,
+    stored: WeightType,
+    bytes: f64,
+) -> Result<Vec<Case>> {
+    let engine = engine(&sizes.decoder, stored)?;
+    let steps = sizes.completion - 1;
+    let prompt = tokens(sizes.decoder.vocab_size, sizes.prompt, 11);
+    let read = bytes * multiplied(&sizes.decoder) as f64 * steps as f64;
     let run = move || {
-        set_precision(Precision::Bf16);
-        let mut cache = KvCache::new(decoder.config(), 1, prompt + steps, &Device::Cpu)?;
-        let mut hidden = decoder.step(&mut cache, &[&ids])?;
+        let mut cache = KvCache::new(engine.config());
+        let row = cache.add();
+        let mut hidden = engine.step(&mut cache, &[(row, &prompt)])?;
         seconds(|| {
             for _ in 0..steps {
-                let token = decoder.logits(&hidden)?.argmax(1)?.to_vec1::<u32>()?;
-                hidden = decoder.step(&mut cache, &[&token])?;
+                let token = likeliest(&engine.logits(&hidden));
+                hidden = engine.step(&mut cache, &[(row, &[token])])?;
             }
             Ok(())
         })
     };
     Ok(vec![
-        Case::rate("decode1_bf16_tokens_per_s", "tokens/s", steps as f64, run)
-            .work(bytes, Peak::Memory),
+        Case::rate(name, "tokens/s", steps as f64, run).work(read, Peak::Memory),
     ])
 }
 
+fn likeliest(logits: &[f32]) -> u32 {
+    let mut best = 0;
+    for (i, x) in logits.iter().enumerate() {
+        if *x > logits[best] {
+            best = i;
+        }
+    }
+    best as u32
+}
+
+/// Prompts of the rollouts.
+fn prompts(sizes: &Sizes) -> Vec<Vec<u32>> {
+    (0..sizes.prompts as u64)
+        .map(|seed| tokens(sizes.decoder.vocab_size, sizes.prompt, 100 + seed))
+        .collect()
+}
+
+/// Operations of a pass over every token that rollouts feed: each prompt once, each drawn token once.
+fn rollout_flops(sizes: &Sizes) -> f64 {
+    let (n, m) = (sizes.prompt as f64, sizes.completion as f64);
+    let drawn = (sizes.prompts * sizes.group) as f64 * m;
+    sizes.prompts as f64 * n * decoder_flops(&sizes.decoder, n / 2.0)
+        + drawn * decoder_flops(&sizes.decoder, n + m / 2.0)
+}
+
 pub(super) fn rollout(sizes: &Sizes) -> Result<Vec<Case>> {
-    let decoder = frozen(&sizes.decoder)?;
-    let prompts: Vec<Vec<u32>> = (0..sizes.prompts * sizes.group)
-        .map(|i| {
-            let seed = 100 + (i / sizes.group) as u64;
-            tokens(sizes.decoder.vocab_size, sizes.prompt, seed)
-        })
-        .collect();
+    let engine = engine(&sizes.decoder, WeightType::Bf16)?;
+    let prompts = prompts(sizes);
+    let group = sizes.group;
     let options = SampleOptions {
         max_tokens: sizes.completion,
         ..SampleOptions::default()
     };
-    let drawn = (prompts.len() * sizes.completion) as f64;
-    // Each distinct prompt once, each drawn token but the last of a sequence once.
-    let (n, m) = (sizes.prompt as f64, sizes.completion as f64);
-    let flops = sizes.prompts as f64 * n * decoder_flops(&sizes.decoder, n / 2.0)
-        + drawn * decoder_flops(&sizes.decoder, n + m / 2.0);
+    let drawn = (prompts.len() * group * sizes.completion) as f64;
     let run = move || {
-        set_precision(Precision::Bf16);
-        seconds(|| Ok(generate_batch(&decoder, &prompts, &options, &mut [])?))
+        seconds(|| Ok(Generator::over(&engine).groups(&prompts, group, &options, &mut [])?))
     };
     Ok(vec![
-        Case::rate("rollout_tokens_per_s", "tokens/s", drawn, run).work(flops, Peak::Bf16),
+        Case::rate("rollout_tokens_per_s", "tokens/s", drawn, run)
+            .work(rollout_flops(sizes), Peak::Bf16),
+    ])
+}
+
+/// The share of odd tokens: a stand-in for a reward, here alone, that costs nothing and can be computed from the
+/// tokens of a model that knows no language. The peer's step has the same one.
+struct OddTokens;
+
+impl Reward for OddTokens {
+    fn score(&mut self, rollouts: &[Rollout<'_>]) -> visa_train::Result<Vec<Term>> {
+        let odd = |completion: &Generated| {
+            let odd = completion.ids.iter().filter(|id| *id % 2 == 1).count();
+            odd as f64 / completion.ids.len() as f64
+        };
+        let completions = rollouts.iter().flat_map(|rollout| rollout.completions);
+        Ok(vec![Term {
+            name: "odd".into(),
+            weight: 1.0,
+            values: completions.map(odd).collect(),
+        }])
+    }
+}
+
+/// Rollouts, rewards, divergence from a reference, loss, backward pass, update, weights packed again.
+pub(super) fn grpo(sizes: &Sizes) -> Result<Vec<Case>> {
+    let config = GrpoConfig {
+        group: sizes.group,
+        max_tokens: sizes.completion,
+        policy: PolicyConfig {
+            kl_weight: 0.04,
+            ..PolicyConfig::default()
+        },
+        ..GrpoConfig::default()
+    };
+    let decoder = Decoder::new_random(&sizes.decoder, SEED, &Device::Cpu)?;
+    let mut reference = Decoder::new_random(&sizes.decoder, SEED, &Device::Cpu)?;
+    reference.set_trainable(|_| false)?;
+    set_precision(Precision::Bf16);
+    let mut grpo = Grpo::new(decoder, Some(reference), config)?;
+    let prompts = prompts(sizes);
+    let mut seed = 0;
+    let run = move || {
+        set_precision(Precision::Bf16);
+        seed += 1;
+        seconds(|| Ok(grpo.step(&prompts, &mut OddTokens, 1e-5, seed)?))
+    };
+    // Drawing, the reference, and a training step, which is worth three passes.
+    let flops = 5.0 * rollout_flops(sizes);
+    Ok(vec![
+        Case::seconds("grpo_step_s", run).work(flops, Peak::Bf16),
     ])
 }
 

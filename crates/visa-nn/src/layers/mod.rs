@@ -1,6 +1,8 @@
 //! What encoder and decoder share: linear modules with an optional low-rank
 //! update, and the pair of stores (base weights, adapter) they are built from.
 
+mod slices;
+
 use std::path::Path;
 
 use candle_core::{Device, Tensor, Var};
@@ -35,6 +37,20 @@ impl Linear {
         // Scaling the narrow product costs rank numbers a token, not N.
         let low = (ops::linear(x, &update.a, None)? * update.scale)?;
         Ok((y + ops::linear(&low, &update.b, None)?)?)
+    }
+
+    /// The weight with the update added; without one, the weight itself, shared.
+    pub(crate) fn merged(&self) -> Result<Tensor> {
+        let weight = self.weight.detach();
+        let Some(update) = &self.update else {
+            return Ok(weight);
+        };
+        let (a, b) = (update.a.detach(), update.b.detach());
+        Ok((weight + (b.matmul(&a)? * update.scale)?)?)
+    }
+
+    pub(crate) fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
     }
 }
 

@@ -1,151 +1,22 @@
 //! Speed of the kernels against what the processor can do: run it on a calm
-//! machine, `cargo run --release -p visa-kernels --example peaks [products|rows]`.
+//! machine, `cargo run --release -p visa-kernels --example peaks [products|few|rows]`.
 //!
 //! The peaks are measured, not looked up: a loop of independent multiply-adds
-//! in registers, on all threads. Figures are the best of several runs.
+//! in registers, or a sum of more than the caches hold, on all threads. Figures
+//! are the best of several runs.
 
 #![allow(unsafe_code, clippy::print_stdout, clippy::needless_range_loop)]
 
-use std::hint::black_box;
-use std::time::Instant;
+mod measure;
+mod products;
 
-use rayon::prelude::*;
+use std::hint::black_box;
+
+use measure::{Peak, best, random, rate};
 use visa_kernels::attention::{Saved, Shape, Sight};
 use visa_kernels::cross_entropy::Gradients;
-use visa_kernels::matmul::{self, Compute, Sizes};
+use visa_kernels::matmul::{Compute, Sizes};
 use visa_kernels::{activation, adamw, attention, cross_entropy, embedding, isa, norm, rope};
-
-/// Seconds of the best run.
-fn best(mut f: impl FnMut()) -> f64 {
-    f();
-    let begin = Instant::now();
-    let mut best = f64::INFINITY;
-    let mut runs = 0;
-    while runs < 3 || begin.elapsed().as_secs_f64() < 0.4 {
-        let t = Instant::now();
-        f();
-        best = best.min(t.elapsed().as_secs_f64());
-        runs += 1;
-    }
-    best
-}
-
-fn random(n: usize, seed: u32) -> Vec<f32> {
-    let mut s = seed.wrapping_mul(2_654_435_761).max(1);
-    (0..n)
-        .map(|_| {
-            s ^= s << 13;
-            s ^= s >> 17;
-            s ^= s << 5;
-            s as f32 / u32::MAX as f32 - 0.5
-        })
-        .collect()
-}
-
-#[cfg(target_arch = "x86_64")]
-mod peak {
-    use std::arch::x86_64::*;
-
-    pub(crate) const ROUNDS: usize = 2_000_000;
-    pub(crate) const CHAINS: usize = 12;
-
-    #[target_feature(enable = "avx512f,avx512bf16")]
-    pub(crate) fn bf16() -> f32 {
-        let one = _mm512_set1_epi32(std::hint::black_box(0x3f80_3f80));
-        // SAFETY: both are 64 bytes of plain bits.
-        let x = unsafe { std::mem::transmute::<__m512i, __m512bh>(one) };
-        let mut s = [_mm512_setzero_ps(); CHAINS];
-        for _ in 0..ROUNDS {
-            for i in 0..CHAINS {
-                s[i] = _mm512_dpbf16_ps(s[i], x, x);
-            }
-        }
-        s.iter().map(|s| _mm512_reduce_add_ps(*s)).sum()
-    }
-
-    #[target_feature(enable = "avx512f")]
-    pub(crate) fn f32() -> f32 {
-        let x = _mm512_set1_ps(std::hint::black_box(0.5));
-        let mut s = [_mm512_set1_ps(1.0); CHAINS];
-        for _ in 0..ROUNDS {
-            for i in 0..CHAINS {
-                s[i] = _mm512_fmadd_ps(s[i], x, x);
-            }
-        }
-        s.iter().map(|s| _mm512_reduce_add_ps(*s)).sum()
-    }
-}
-
-/// GFLOP/s on all threads: f32 and bf16.
-fn peaks() -> Option<(f64, f64)> {
-    #[cfg(target_arch = "x86_64")]
-    if isa::has_bf16() {
-        let threads = rayon::current_num_threads();
-        let run = |f: fn() -> f32| {
-            best(|| {
-                (0..threads).into_par_iter().for_each(|_| {
-                    black_box(f());
-                });
-            })
-        };
-        let work = (threads * peak::ROUNDS * peak::CHAINS * 16 * 2) as f64 / 1e9;
-        // SAFETY: `has_bf16` says that the instructions exist.
-        let f32 = work / run(|| unsafe { peak::f32() });
-        let bf16 = 2.0 * work / run(|| unsafe { peak::bf16() });
-        return Some((f32, bf16));
-    }
-    None
-}
-
-fn products(peaks: Option<(f64, f64)>) {
-    for (name, compute) in [("f32", Compute::F32), ("bf16", Compute::Bf16)] {
-        println!(
-            "\n{name:>5}  {:>18}  forward  dX  dW, GFLOP/s (share of peak)",
-            "m × n × k"
-        );
-        let peak = peaks.map(|(f, b)| if compute == Compute::F32 { f } else { b });
-        for (m, n, k) in [
-            (4096, 256, 256),
-            (4096, 704, 256),
-            (4096, 256, 704),
-            (4096, 384, 384),
-            (4096, 1536, 384),
-            (4096, 384, 1536),
-            (4096, 8192, 256),
-            (1024, 1536, 384),
-            (128, 1536, 384),
-        ] {
-            let s = Sizes { m, n, k };
-            let (x, w, dy) = (random(m * k, 1), random(n * k, 2), random(m * n, 3));
-            let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), w.clone());
-            let work = 2.0 * (m * n * k) as f64 / 1e9;
-            let rates = [
-                work / best(|| matmul::forward(&x, &w, None, &mut y, s, compute)),
-                work / best(|| matmul::grad_input(&dy, &w, &mut dx, false, s, compute)),
-                work / best(|| matmul::grad_weight(&dy, &x, &mut dw, false, s, compute)),
-            ];
-            print!("       {:>18}", format!("{m} × {n} × {k}"));
-            for rate in rates {
-                match peak {
-                    Some(peak) => print!("  {rate:6.0} ({:2.0} %)", 100.0 * rate / peak),
-                    None => print!("  {rate:6.0}"),
-                }
-            }
-            println!();
-        }
-    }
-    println!("\nfew rows: GB/s of weights read");
-    for m in [1, 4, 16] {
-        let s = Sizes { m, n: 8192, k: 256 };
-        let (x, w) = (random(m * s.k, 1), random(s.n * s.k, 2));
-        let mut y = vec![0.0; m * s.n];
-        let t = best(|| matmul::forward(&x, &w, None, &mut y, s, Compute::F32));
-        println!(
-            "       {m:>2} × 8192 × 256  {:6.1}",
-            w.len() as f64 * 4e-9 / t
-        );
-    }
-}
 
 fn line(name: &str, seconds: f64, bytes: usize) {
     println!(
@@ -299,16 +170,25 @@ fn main() {
         isa::has_bf16(),
         rayon::current_num_threads()
     );
-    let peaks = peaks();
-    if let Some((f, b)) = peaks {
-        println!("peak {f:.0} GFLOP/s in f32, {b:.0} in bf16");
+    for (name, peak) in [
+        ("f32", Peak::F32),
+        ("bf16", Peak::Bf16),
+        ("int8", Peak::Int8),
+        ("memory", Peak::Memory),
+    ] {
+        let top = (0..20).map(|_| rate(peak)).fold(0.0, f64::max);
+        let unit = if name == "memory" { "GB/s" } else { "GFLOP/s" };
+        println!("peak {name}: {:.0} {unit}", top / 1e9);
     }
-    match std::env::args().nth(1).as_deref() {
-        Some("products") => products(peaks),
-        Some("rows") => rows(),
-        _ => {
-            products(peaks);
-            rows();
-        }
+    let only = std::env::args().nth(1);
+    let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    if wanted("products") {
+        products::products();
+    }
+    if wanted("few") {
+        products::few_rows();
+    }
+    if wanted("rows") {
+        rows();
     }
 }

@@ -1,0 +1,147 @@
+//! A packed right factor: blocks in depth, in each block panel after panel.
+//!
+//! Blocking after BLIS: a panel of one block stays in the first cache while the
+//! tiles of a task's left rows pass by.
+
+use rayon::prelude::*;
+
+use super::View;
+use super::method::{Kind, Method};
+use crate::buffer::Shared;
+use crate::element::Element;
+
+/// How a right factor of some size is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Layout {
+    kind: Kind,
+    rows: usize,
+    depth: usize,
+    wide: usize,
+    /// Depth of all blocks but the last.
+    block: usize,
+    grain: usize,
+    /// Numbers in a word.
+    each: usize,
+}
+
+/// Even blocks of about equal size: a last block of a few would waste the tile's set-up.
+fn block_size(depth: usize, most: usize, grain: usize) -> usize {
+    depth
+        .div_ceil(depth.div_ceil(most).max(1))
+        .next_multiple_of(grain)
+        .max(grain)
+}
+
+impl Layout {
+    /// For `rows × depth` numbers, read by `kind`.
+    pub(crate) fn new(kind: Kind, rows: usize, depth: usize) -> Self {
+        with_method!(kind, M => Self {
+            kind,
+            rows,
+            depth,
+            wide: M::WIDE,
+            block: block_size(depth, M::BLOCK, M::GRAIN),
+            grain: M::GRAIN,
+            each: M::RIGHT,
+        })
+    }
+
+    /// For a factor that is kept as bf16.
+    pub(crate) fn pairs(rows: usize, depth: usize) -> Self {
+        Self::new(Kind::pairs(32), rows, depth)
+    }
+
+    /// The same numbers in the same places, read by what multiplies now.
+    pub(crate) fn current(self) -> Self {
+        Self {
+            kind: Kind::pairs(self.grain),
+            ..self
+        }
+    }
+
+    /// Words that the packed factor takes.
+    pub(crate) fn words(&self) -> usize {
+        let whole = self.depth / self.block * self.block;
+        let last = (self.depth - whole).next_multiple_of(self.grain);
+        self.rows.next_multiple_of(self.wide) * (whole + last) / self.each
+    }
+
+    /// Where panel `p` of the block from `k0` on begins.
+    fn at(&self, p: usize, k0: usize) -> usize {
+        let depth = self.block.min(self.depth - k0);
+        let steps = depth.next_multiple_of(self.grain) / self.each;
+        k0 / self.each * self.rows.next_multiple_of(self.wide) + p * steps * self.wide
+    }
+
+    /// Packs `view` into `words`.
+    pub(crate) fn pack<T: Element>(&self, view: &View<'_, T>, words: &mut [u32]) {
+        assert!(view.rows == self.rows && view.depth == self.depth);
+        assert!(words.len() >= self.words());
+        let panels = self.rows.div_ceil(self.wide);
+        let out = Shared::new(words);
+        // Where rows are contiguous, panels side by side read whole pages of them.
+        let group = 384 / self.wide;
+        let blocks = self.depth.div_ceil(self.block);
+        let tasks = blocks * panels.div_ceil(group);
+        let run = |task: usize| {
+            let k0 = task % blocks * self.block;
+            let p0 = task / blocks * group;
+            let depth = self.block.min(self.depth - k0);
+            let count = group.min(panels - p0);
+            // SAFETY: the layout's kind is one that this processor has; each
+            // task writes its own panels of its own block, inside `words`.
+            unsafe {
+                let to = out.get().add(self.at(p0, k0));
+                with_method!(self.kind, M => {
+                    M::pack_right(view, p0 * M::WIDE, count, k0, depth, to);
+                });
+            }
+        };
+        if view.rows * view.depth < 1 << 16 {
+            (0..tasks).for_each(run);
+        } else {
+            (0..tasks).into_par_iter().for_each(run);
+        }
+    }
+
+    /// The factor packed in `words`.
+    pub(crate) fn over(self, words: &[u32]) -> Panels<'_> {
+        assert!(words.len() >= self.words());
+        assert!(words.as_ptr().cast::<u8>().align_offset(64) == 0);
+        Panels {
+            layout: self,
+            words,
+        }
+    }
+}
+
+/// A packed right factor.
+#[derive(Clone, Copy)]
+pub(crate) struct Panels<'a> {
+    layout: Layout,
+    words: &'a [u32],
+}
+
+impl Panels<'_> {
+    pub(super) fn kind(&self) -> Kind {
+        self.layout.kind
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.layout.rows
+    }
+
+    pub(crate) fn depth(&self) -> usize {
+        self.layout.depth
+    }
+
+    /// Depth of all blocks but the last.
+    pub(super) fn block(&self) -> usize {
+        self.layout.block
+    }
+
+    /// Panel `p` of the block from `k0` on.
+    pub(super) fn panel(&self, p: usize, k0: usize) -> *const u32 {
+        self.words[self.layout.at(p, k0)..].as_ptr()
+    }
+}

@@ -1,0 +1,163 @@
+//! A weight in the form in which inference reads it.
+
+use candle_core::Tensor;
+use visa_kernels::matmul::{self, Compute, Sizes, Start};
+use visa_kernels::packed::{PackedMatrix, Uses};
+use visa_kernels::{adamw, new_vec};
+
+use crate::Result;
+use crate::layers::Linear;
+use crate::ops::{self, Precision};
+
+/// How an [`Engine`](super::Engine) holds its matrices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WeightType {
+    /// Exact.
+    F32,
+    /// Rounded to bf16.
+    Bf16,
+}
+
+impl WeightType {
+    /// What belongs to the precision of matrix products elsewhere.
+    pub fn of(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Bf16 => Self::Bf16,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Stored {
+    F32(Vec<f32>),
+    /// `None` until it is filled.
+    Bf16(Option<PackedMatrix>),
+}
+
+/// `y = x Wᵀ + b` with a frozen `W [n, k]`.
+#[derive(Debug)]
+pub(crate) struct Matrix {
+    stored: Stored,
+    bias: Option<Vec<f32>>,
+    n: usize,
+    k: usize,
+}
+
+impl Matrix {
+    /// An empty one, to be filled.
+    pub(crate) fn new(stored: WeightType) -> Self {
+        Self {
+            stored: match stored {
+                WeightType::F32 => Stored::F32(Vec::new()),
+                WeightType::Bf16 => Stored::Bf16(None),
+            },
+            bias: None,
+            n: 0,
+            k: 0,
+        }
+    }
+
+    /// Takes over the weights of modules with the same input, below each other,
+    /// with their low-rank updates.
+    pub(crate) fn fill(&mut self, parts: &[&Linear]) -> Result<()> {
+        let weights = parts.iter().map(|part| part.merged());
+        let weights = weights.collect::<Result<Vec<_>>>()?;
+        self.fill_tensors(&weights)?;
+        self.bias = None;
+        if parts.iter().any(|part| part.bias().is_some()) {
+            let mut bias = Vec::with_capacity(self.n);
+            for (part, weight) in parts.iter().zip(&weights) {
+                match part.bias() {
+                    Some(part) => bias.extend(numbers(part)?),
+                    None => bias.resize(bias.len() + weight.dim(0)?, 0.0),
+                }
+            }
+            self.bias = Some(bias);
+        }
+        Ok(())
+    }
+
+    /// Takes over a weight without bias.
+    pub(crate) fn fill_tensor(&mut self, weight: &Tensor) -> Result<()> {
+        self.fill_tensors(&[weight.detach()])
+    }
+
+    fn fill_tensors(&mut self, weights: &[Tensor]) -> Result<()> {
+        self.n = 0;
+        for weight in weights {
+            let (n, k) = weight.dims2()?;
+            self.n += n;
+            self.k = k;
+        }
+        let whole = match weights {
+            [one] => one.clone(),
+            more => Tensor::cat(more, 0)?,
+        };
+        let (n, k) = (self.n, self.k);
+        ops::read(&whole, |values| match &mut self.stored {
+            Stored::F32(weight) => {
+                weight.clear();
+                weight.extend_from_slice(values);
+            }
+            Stored::Bf16(Some(packed)) if (packed.n(), packed.k()) == (n, k) => {
+                packed.repack(values);
+            }
+            Stored::Bf16(packed) => {
+                *packed = Some(PackedMatrix::new(values, n, k, Uses::Forward));
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Writes `x Wᵀ + b` into `y`, which gets the right length.
+    pub(crate) fn forward(&self, x: &[f32], y: &mut Vec<f32>) {
+        let m = x.len() / self.k;
+        y.resize(m * self.n, 0.0);
+        let start = self.bias.as_deref().map_or(Start::Zero, Start::Bias);
+        self.product(x, start, y);
+    }
+
+    /// `y ← y + x Wᵀ + b`
+    pub(crate) fn add_forward(&self, x: &[f32], y: &mut [f32]) {
+        self.product(x, Start::Add, y);
+        if let Some(bias) = &self.bias {
+            for row in y.chunks_exact_mut(self.n) {
+                row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+            }
+        }
+    }
+
+    fn product(&self, x: &[f32], start: Start<'_>, y: &mut [f32]) {
+        match (&self.stored, start) {
+            (Stored::Bf16(Some(packed)), start) => packed.forward(x, start, y),
+            (Stored::Bf16(None), _) => unreachable!("a matrix is filled when it is made"),
+            (Stored::F32(weight), Start::Add) => {
+                let product = new_vec(y.len(), |product| {
+                    matmul::forward(x, weight, None, product, self.sizes(x), Compute::F32);
+                });
+                adamw::accumulate(y, &product, 1.0);
+            }
+            (Stored::F32(weight), start) => {
+                let bias = match start {
+                    Start::Bias(bias) => Some(bias),
+                    _ => None,
+                };
+                matmul::forward(x, weight, bias, y, self.sizes(x), Compute::F32);
+            }
+        }
+    }
+
+    fn sizes(&self, x: &[f32]) -> Sizes {
+        Sizes {
+            m: x.len() / self.k,
+            n: self.n,
+            k: self.k,
+        }
+    }
+}
+
+/// The numbers of a tensor, copied.
+pub(crate) fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
+    Ok(ops::read(tensor, <[f32]>::to_vec)?)
+}

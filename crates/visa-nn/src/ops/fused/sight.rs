@@ -1,0 +1,299 @@
+//! Attention on slices under any mask that has a fused kernel.
+//!
+//! Groups of texts with one beginning are several attentions: a softmax over two
+//! stretches of keys is the mean of the softmaxes over each, weighted by their
+//! sums of exponentials. Backward needs no weights: with the output and the
+//! logarithm over all keys, the gradient of each stretch is that of an attention
+//! over it alone (Dao, arXiv 2307.08691).
+
+use candle_core::{Result, bail};
+use rayon::prelude::*;
+use visa_kernels::attention::{self, Saved, Shape};
+use visa_kernels::new_vec;
+
+use crate::ops::{GroupLens, Mask};
+
+/// What sees what, and the sizes.
+#[derive(Debug, Clone)]
+pub(crate) struct Sight {
+    shape: Shape,
+    lens: Option<Vec<usize>>,
+    causal: Option<usize>,
+    groups: Option<Vec<GroupLens>>,
+}
+
+/// The same stretch of several arrays, which other tasks do not touch.
+struct Parts<'a, const N: usize>([&'a mut [f32]; N]);
+
+impl<'a, const N: usize> Parts<'a, N> {
+    /// Takes the first numbers of each array out.
+    fn take(&mut self, counts: [usize; N]) -> Self {
+        let mut i = 0;
+        let taken = self.0.each_mut().map(|rest| {
+            let (part, next) = std::mem::take(rest).split_at_mut(counts[i]);
+            *rest = next;
+            i += 1;
+            part
+        });
+        Self(taken)
+    }
+}
+
+impl Sight {
+    /// For `q [B, Sq, Hq, D]` and `k [B, Sk, Hkv, D]`; the mask is not explicit.
+    pub(crate) fn new(
+        (batch, queries, heads, dim): (usize, usize, usize, usize),
+        (_, keys, kv_heads, _): (usize, usize, usize, usize),
+        mask: &Mask,
+    ) -> Result<Self> {
+        mask.check(batch, keys)?;
+        let mut sight = Self {
+            shape: Shape {
+                batch,
+                queries,
+                keys,
+                heads,
+                kv_heads,
+                dim,
+            },
+            lens: mask.lens().map(<[usize]>::to_vec),
+            causal: None,
+            groups: None,
+        };
+        match mask {
+            Mask::Causal { offset, .. } => sight.causal = Some(*offset),
+            Mask::Bidirectional { .. } => {}
+            Mask::Groups(groups) if queries == keys => sight.groups = Some(groups.clone()),
+            Mask::Groups(_) => bail!("attention: {queries} queries of groups of {keys} tokens"),
+            Mask::Explicit(_) => bail!("attention: an explicit mask has no fused kernel"),
+        }
+        Ok(sight)
+    }
+
+    /// Length of the logarithms kept for the backward pass.
+    pub(crate) fn lse_len(&self) -> usize {
+        self.shape.lse_len()
+    }
+
+    fn kernel_sight(&self) -> attention::Sight<'_> {
+        attention::Sight {
+            lens: self.lens.as_deref(),
+            causal: self.causal,
+        }
+    }
+
+    /// Numbers of a token in `q`, `k` and the logarithms.
+    fn widths(&self) -> [usize; 3] {
+        let Shape {
+            heads,
+            kv_heads,
+            dim,
+            ..
+        } = self.shape;
+        [heads * dim, kv_heads * dim, heads]
+    }
+
+    /// The sizes of an attention of some tokens over others.
+    fn part(&self, queries: usize, keys: usize) -> Shape {
+        Shape {
+            batch: 1,
+            queries,
+            keys,
+            ..self.shape
+        }
+    }
+
+    /// Writes the result and the logarithms of `[q, k, v]`.
+    pub(crate) fn forward(&self, qkv: [&[f32]; 3], out: &mut [f32], lse: &mut [f32]) {
+        let [q, k, v] = qkv;
+        let Some(groups) = &self.groups else {
+            return attention::forward(q, k, v, &self.shape, &self.kernel_sight(), out, lse);
+        };
+        let [wide, narrow, heads] = self.widths();
+        let mut rest = Parts([out, lse]);
+        let mut at = 0;
+        let mut tasks = Vec::with_capacity(groups.len());
+        for group in groups {
+            let n = group.total();
+            let of = |x, width| stretch(x, at, n, width);
+            let qkv = [of(q, wide), of(k, narrow), of(v, narrow)];
+            tasks.push((group, qkv, rest.take([n * wide, n * heads])));
+            at += n;
+        }
+        tasks
+            .into_par_iter()
+            .for_each(|(group, qkv, parts)| self.forward_group(group, qkv, parts));
+    }
+
+    fn forward_group(&self, group: &GroupLens, [q, k, v]: [&[f32]; 3], mut rest: Parts<'_, 2>) {
+        let [wide, narrow, heads] = self.widths();
+        let (p, n) = (group.prompt, group.completed());
+        let own = |at: usize, len: usize, [out, lse]: [&mut [f32]; 2]| {
+            let of = |x, width| stretch(x, at, len, width);
+            let (shape, sight) = (self.part(len, len), causal());
+            let (q, k, v) = (of(q, wide), of(k, narrow), of(v, narrow));
+            attention::forward(q, k, v, &shape, &sight, out, lse);
+        };
+        own(0, p, rest.take([p * wide, p * heads]).0);
+        if n == 0 {
+            return;
+        }
+        let mut shared_lse = Vec::new();
+        let shared = new_vec(n * wide, |out| {
+            shared_lse = new_vec(n * heads, |lse| {
+                let (k, v) = (stretch(k, 0, p, narrow), stretch(v, 0, p, narrow));
+                let q = stretch(q, p, n, wide);
+                attention::forward(q, k, v, &self.part(n, p), &everything(), out, lse);
+            });
+        });
+        let mut tasks = Vec::with_capacity(group.completions.len());
+        let mut at = 0;
+        for &len in &group.completions {
+            let parts = rest.take([len * wide, len * heads]);
+            if len > 0 {
+                tasks.push((at, len, parts));
+            }
+            at += len;
+        }
+        let dim = self.shape.dim;
+        tasks.into_par_iter().for_each(|(at, len, mut parts)| {
+            own(p + at, len, parts.0.each_mut().map(|part| &mut **part));
+            let [out, lse] = parts.0;
+            for i in 0..len {
+                for h in 0..heads {
+                    let prompt = shared_lse[h * n + at + i];
+                    let own = &mut lse[h * len + i];
+                    // e^prompt / (e^prompt + e^own)
+                    let weight = 1.0 / (1.0 + (*own - prompt).exp());
+                    let top = own.max(prompt);
+                    *own = top + ((*own - top).exp() + (prompt - top).exp()).ln();
+                    let to = &mut out[i * wide + h * dim..][..dim];
+                    let from = &shared[(at + i) * wide + h * dim..][..dim];
+                    for (to, from) in to.iter_mut().zip(from) {
+                        *to += weight * (from - *to);
+                    }
+                }
+            }
+        });
+    }
+
+    /// Writes the gradients of `q`, `k` and `v`.
+    pub(crate) fn backward(
+        &self,
+        saved: &Saved<'_>,
+        dq: &mut [f32],
+        dk: &mut [f32],
+        dv: &mut [f32],
+    ) {
+        let Some(groups) = &self.groups else {
+            return attention::backward(saved, &self.shape, &self.kernel_sight(), dq, dk, dv);
+        };
+        let [wide, narrow, _] = self.widths();
+        let mut rest = Parts([dq, dk, dv]);
+        let mut at = 0;
+        let mut tasks = Vec::with_capacity(groups.len());
+        for group in groups {
+            let n = group.total();
+            let parts = rest.take([n * wide, n * narrow, n * narrow]);
+            tasks.push((group, self.saved(saved, (at, n), (at, n)), parts));
+            at += n;
+        }
+        tasks
+            .into_par_iter()
+            .for_each(|(group, saved, parts)| self.backward_group(group, &saved, parts));
+    }
+
+    /// The stretches of what was saved: tokens `(first, count)` of the queries
+    /// and of the keys.
+    fn saved<'s>(
+        &self,
+        all: &Saved<'s>,
+        (q0, queries): (usize, usize),
+        (k0, keys): (usize, usize),
+    ) -> Saved<'s> {
+        let [wide, narrow, heads] = self.widths();
+        Saved {
+            q: stretch(all.q, q0, queries, wide),
+            k: stretch(all.k, k0, keys, narrow),
+            v: stretch(all.v, k0, keys, narrow),
+            out: stretch(all.out, q0, queries, wide),
+            lse: stretch(all.lse, q0, queries, heads),
+            grad: stretch(all.grad, q0, queries, wide),
+        }
+    }
+
+    fn backward_group(&self, group: &GroupLens, saved: &Saved<'_>, mut rest: Parts<'_, 3>) {
+        let [wide, narrow, heads] = self.widths();
+        let (p, n) = (group.prompt, group.completed());
+        let own = |at: usize, len: usize, [dq, dk, dv]: [&mut [f32]; 3]| {
+            let saved = self.saved(saved, (at, len), (at, len));
+            attention::backward(&saved, &self.part(len, len), &causal(), dq, dk, dv);
+        };
+        let mut prompt = rest.take([p * wide, p * narrow, p * narrow]);
+        own(0, p, prompt.0.each_mut().map(|part| &mut **part));
+        if n == 0 {
+            return;
+        }
+        // The logarithms lie completion by completion; the kernel wants all
+        // queries of a head side by side.
+        let mut lse = vec![0.0; n * heads];
+        let mut at = 0;
+        for &len in &group.completions {
+            let from = stretch(saved.lse, p + at, len, heads);
+            for h in 0..heads {
+                lse[h * n + at..][..len].copy_from_slice(&from[h * len..][..len]);
+            }
+            at += len;
+        }
+        let over_prompt = Saved {
+            lse: &lse,
+            ..self.saved(saved, (p, n), (0, p))
+        };
+        let (mut dk, mut dv) = (Vec::new(), Vec::new());
+        let dq = new_vec(n * wide, |dq| {
+            dk = new_vec(p * narrow, |dk| {
+                dv = new_vec(p * narrow, |dv| {
+                    let shape = self.part(n, p);
+                    attention::backward(&over_prompt, &shape, &everything(), dq, dk, dv);
+                });
+            });
+        });
+        add(prompt.0[1], &dk);
+        add(prompt.0[2], &dv);
+        let mut tasks = Vec::with_capacity(group.completions.len());
+        let mut at = 0;
+        for &len in &group.completions {
+            let parts = rest.take([len * wide, len * narrow, len * narrow]);
+            if len > 0 {
+                tasks.push((at, len, parts));
+            }
+            at += len;
+        }
+        tasks.into_par_iter().for_each(|(at, len, mut parts)| {
+            own(p + at, len, parts.0.each_mut().map(|part| &mut **part));
+            add(parts.0[0], stretch(&dq, at, len, wide));
+        });
+    }
+}
+
+fn stretch(x: &[f32], first: usize, count: usize, width: usize) -> &[f32] {
+    &x[first * width..(first + count) * width]
+}
+
+fn causal() -> attention::Sight<'static> {
+    attention::Sight {
+        lens: None,
+        causal: Some(0),
+    }
+}
+
+fn everything() -> attention::Sight<'static> {
+    attention::Sight {
+        lens: None,
+        causal: None,
+    }
+}
+
+fn add(to: &mut [f32], from: &[f32]) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+}
