@@ -4,6 +4,7 @@ Four prompts of 128 tokens, eight completions of 64 each, one update with a KL t
 tokens, a stand-in that costs nothing, as in `visa bench`.
 """
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -39,6 +40,10 @@ def reward(completions, **_):
     return [sum(map(bool, map(odd, text.split()))) / COMPLETION for text in completions]
 
 
+class Finished(Exception):
+    """There is no next turn."""
+
+
 class Turns(transformers.TrainerCallback):
     """Waits for its turn before every step but the first, which is the warm-up."""
 
@@ -46,7 +51,7 @@ class Turns(transformers.TrainerCallback):
         if state.global_step == 1:
             worker.ready(f"TRL {trl.__version__} {mode}")
         if state.global_step > 0 and not worker.wait():
-            os._exit(0)
+            raise Finished
         self.start = time.perf_counter()
 
     def on_step_end(self, args, state, control, **_):
@@ -81,4 +86,5 @@ with tempfile.TemporaryDirectory() as folder:
         return result
 
     trainer._generate_and_score_completions = timed
-    trainer.train()
+    with contextlib.suppress(Finished):
+        trainer.train()

@@ -23,9 +23,10 @@ WORKS = {
     # Compiling takes minutes.
     "compiled": ("train_tokens_per_s", ["train.py bf16-compiled"]),
     "generate": (
-        "prefill_tokens_per_s,decode1_bf16_tokens_per_s,rollout_tokens_per_s",
+        "prefill_tokens_per_s,decode1_bf16_tokens_per_s,decode1_int8_tokens_per_s,rollout_tokens_per_s",
         ["generate.py f32", "generate.py bf16", "llama_cpp_peer.py bf16", "llama_cpp_peer.py q8_0"],
     ),
+    "grpo": ("grpo_step_s", ["grpo.py f32", "grpo.py bf16"]),
     "embed": ("encoder24_texts_per_s,encoder128_texts_per_s", ["embed.py f32", "embed.py bf16"]),
     "kernels": ("kernels", ["matmul.py f32", "matmul.py bf16"]),
 }

@@ -15,7 +15,7 @@
 //! | [`norm`] | RMS norm, layer norm with an optional residual |
 //! | [`rope`] | rotary embedding, half-split |
 //! | [`activation`] | exact GELU, SwiGLU, sums |
-//! | [`attention`] | softmax attention with grouped heads |
+//! | [`attention`] | softmax attention with grouped heads; `decode` over caches of `f32` or bf16, prefixes shared |
 //! | [`cross_entropy`] | a linear head and its cross-entropy, logits in chunks |
 //! | [`log_probability`] | a linear head and the log-probability of given tokens, entropy too; plain or packed weight |
 //! | [`embedding`] | rows of a table and their scatter-add |

@@ -24,7 +24,7 @@ mod tokenizer;
 pub use chat::{ChatTemplate, Message};
 pub use config::{DecoderConfig, EncoderConfig};
 pub use decoder::{Decoder, Group, Tap};
-pub use encoder::{Batch, Encoder, mean_pool};
+pub use encoder::{Batch, Encoder, EncoderEngine, mean_pool};
 pub use engine::{Engine, Feed, KvCache, WeightType};
 pub use error::{Error, Result};
 pub use lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Lora};

@@ -132,6 +132,10 @@ fn log_probabilities_are_the_trainers() {
     engine.refresh(&decoder).unwrap();
     check(&decoder, &roll(&engine, 64), 3e-2);
 
+    // Bytes round more, and say so.
+    let bytes = Engine::new(&decoder, WeightType::Int8).unwrap();
+    check(&decoder, &roll(&bytes, 64), 0.2);
+
     // Exact weights take no part in the rounding.
     set_precision(Precision::F32);
     let engine = Engine::new(&decoder, WeightType::F32).unwrap();

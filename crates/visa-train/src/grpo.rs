@@ -247,7 +247,7 @@ impl Grpo {
                 false => Err(Error::NotFinite { step, what, value }),
             };
             let loss = finite("loss", log.loss)?;
-            let norm = finite("gradient norm", self.adam.step(&sums, lr)?)?;
+            let norm = finite("gradient norm", self.adam.step(&sums, 1.0, lr)?)?;
             if iteration == 0 {
                 first = log.metrics();
                 first.push(("loss".into(), loss));

@@ -16,13 +16,10 @@ use std::collections::BTreeMap;
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Tensor, Var};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use visa_kernels::adamw;
 
 use crate::{Error, Result};
-
-/// Elements one task updates; also the unit in which squares are summed.
-const CHUNK: usize = 1 << 15;
 
 /// Hyperparameters of [`AdamW`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -133,9 +130,10 @@ impl AdamW {
     }
 
     /// One update. `grads` has one entry for each tensor of [`AdamW::vars`]; a tensor without a
-    /// gradient keeps its value and its moments. Returns the norm of all gradients before
-    /// clipping; a norm that is not finite changes nothing.
-    pub fn step(&mut self, grads: &[Option<Tensor>], lr: f64) -> Result<f64> {
+    /// gradient keeps its value and its moments. All are multiplied by `factor` first, which turns
+    /// sums over micro-batches into means. Returns the norm of all gradients before clipping; a
+    /// norm that is not finite changes nothing.
+    pub fn step(&mut self, grads: &[Option<Tensor>], factor: f64, lr: f64) -> Result<f64> {
         assert_eq!(
             grads.len(),
             self.slots.len(),
@@ -145,7 +143,7 @@ impl AdamW {
         for grad in grads.iter().flatten() {
             squares += sum_of_squares(grad)?;
         }
-        let norm = squares.sqrt();
+        let norm = squares.sqrt() * factor;
         if !norm.is_finite() {
             return Ok(norm);
         }
@@ -156,26 +154,22 @@ impl AdamW {
             1.0
         };
         self.steps += 1;
-        let t = i32::try_from(self.steps).unwrap_or(i32::MAX);
-        let (fix1, fix2) = (1.0 - c.beta1.powi(t), 1.0 - c.beta2.powi(t));
         for (slot, grad) in self.slots.iter().zip(grads) {
             let Some(grad) = grad else { continue };
-            let lr = lr * slot.lr_scale;
-            let update = Update {
-                slot,
-                grad_scale: scale as f32,
+            let step = adamw::Step {
+                lr: (lr * slot.lr_scale) as f32,
                 beta1: c.beta1 as f32,
                 beta2: c.beta2 as f32,
-                // m̂ / (√v̂ + ε) = (m/fix1) / (√v/√fix2 + ε)
-                rate: (lr / fix1) as f32,
-                root: (1.0 / fix2.sqrt()) as f32,
                 eps: c.eps as f32,
-                keep: if slot.decays {
-                    (1.0 - lr * c.weight_decay) as f32
+                weight_decay: if slot.decays {
+                    c.weight_decay as f32
                 } else {
-                    1.0
+                    0.0
                 },
+                step: self.steps,
+                grad_scale: (scale * factor) as f32,
             };
+            let update = Update { slot, step };
             slot.var.inplace_op2(&grad.contiguous()?, &update)?;
         }
         Ok(norm)
@@ -220,7 +214,7 @@ impl AdamW {
     }
 }
 
-/// Σ x², summed chunk by chunk in a fixed order.
+/// Σ x², in a fixed order.
 fn sum_of_squares(x: &Tensor) -> Result<f64> {
     let x = x.contiguous()?;
     let (storage, layout) = x.storage_and_layout();
@@ -230,32 +224,13 @@ fn sum_of_squares(x: &Tensor) -> Result<f64> {
         ));
     };
     let values = &all[layout.start_offset()..layout.start_offset() + x.elem_count()];
-    let parts: Vec<f64> = values
-        .par_chunks(CHUNK)
-        .map(|chunk| {
-            // Eight lanes let the compiler vectorise; the order stays fixed.
-            let mut lanes = [0f64; 8];
-            for part in chunk.chunks(8) {
-                for (lane, &x) in lanes.iter_mut().zip(part) {
-                    *lane += f64::from(x) * f64::from(x);
-                }
-            }
-            lanes.iter().sum::<f64>()
-        })
-        .collect();
-    Ok(parts.iter().sum())
+    Ok(adamw::sum_squares(values))
 }
 
 /// The update of one tensor, written into its storage without a copy.
 struct Update<'a> {
     slot: &'a Slot,
-    grad_scale: f32,
-    beta1: f32,
-    beta2: f32,
-    rate: f32,
-    root: f32,
-    eps: f32,
-    keep: f32,
+    step: adamw::Step,
 }
 
 impl InplaceOp2 for Update<'_> {
@@ -284,28 +259,7 @@ impl InplaceOp2 for Update<'_> {
         };
         let mut moments = self.slot.moments.borrow_mut();
         let Moments { m, v } = &mut *moments;
-        let &Self {
-            grad_scale,
-            beta1,
-            beta2,
-            rate,
-            root,
-            eps,
-            keep,
-            ..
-        } = self;
-        weights[w0..w1]
-            .par_chunks_mut(CHUNK)
-            .zip(grads[g0..g1].par_chunks(CHUNK))
-            .zip(m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK)))
-            .for_each(|((w, g), (m, v))| {
-                for (((w, g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
-                    let g = g * grad_scale;
-                    *m = beta1 * *m + (1.0 - beta1) * g;
-                    *v = beta2 * *v + (1.0 - beta2) * g * g;
-                    *w = keep * *w - rate * *m / ((*v).sqrt() * root + eps);
-                }
-            });
+        adamw::step(&mut weights[w0..w1], &grads[g0..g1], m, v, &self.step);
         Ok(())
     }
 }
@@ -334,7 +288,7 @@ mod tests {
         let mut adam = AdamW::new(vec![(name.into(), weight.clone())], config, |_| 1.0).unwrap();
         for grad in grads {
             let grad = Tensor::from_slice(grad, shape, &Device::Cpu).unwrap();
-            adam.step(&[Some(grad)], 0.1).unwrap();
+            adam.step(&[Some(grad)], 1.0, 0.1).unwrap();
         }
         for (got, expected) in values(&weight).iter().zip(expected) {
             assert!((got - expected).abs() < 1e-5, "{got}, expected {expected}");
@@ -384,7 +338,7 @@ mod tests {
         let (a, b) = (var(&[0.0], &[1]), var(&[0.0], &[1]));
         let mut adam = AdamW::new(vec![("b".into(), b), ("a".into(), a)], config, |_| 1.0).unwrap();
         let grad = |x: f32| Some(Tensor::from_slice(&[x], 1, &Device::Cpu).unwrap());
-        let norm = adam.step(&[grad(3.0), grad(4.0)], 0.0).unwrap();
+        let norm = adam.step(&[grad(1.5), grad(2.0)], 2.0, 0.0).unwrap();
         assert_eq!(norm, 5.0);
         let state = adam.state().unwrap();
         let m = |name: &str| state[name].to_vec1::<f32>().unwrap()[0];
@@ -409,7 +363,7 @@ mod tests {
         };
         let mut whole = make(&start);
         for i in 0..4 {
-            whole.step(&grad(i as f32), 0.01).unwrap();
+            whole.step(&grad(i as f32), 1.0, 0.01).unwrap();
         }
         let resumed = var(&values(&start), &[2]);
         let mut second = make(&resumed);
@@ -417,7 +371,7 @@ mod tests {
             .restore(whole.steps(), &whole.state().unwrap())
             .unwrap();
         for adam in [&mut whole, &mut second] {
-            adam.step(&grad(9.0), 0.01).unwrap();
+            adam.step(&grad(9.0), 1.0, 0.01).unwrap();
         }
         assert_eq!(values(&start), values(&resumed));
         let missing = second.restore(1, &BTreeMap::new()).unwrap_err();
@@ -430,7 +384,7 @@ mod tests {
         let vars = vec![("w".into(), weight.clone())];
         let mut adam = AdamW::new(vars, AdamWConfig::default(), |_| 1.0).unwrap();
         let grad = Tensor::from_slice(&[f32::NAN], 1, &Device::Cpu).unwrap();
-        assert!(adam.step(&[Some(grad)], 0.1).unwrap().is_nan());
+        assert!(adam.step(&[Some(grad)], 1.0, 0.1).unwrap().is_nan());
         assert_eq!(values(&weight), [1.0]);
         assert_eq!(adam.steps(), 0);
     }

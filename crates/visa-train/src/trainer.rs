@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use candle_core::{Tensor, Var};
+use candle_core::{CpuStorage, InplaceOp2, Layout, Tensor, Var};
 use serde::{Deserialize, Serialize};
+use visa_kernels::adamw;
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::optim::{AdamW, AdamWConfig};
@@ -209,27 +210,22 @@ fn update(
                 continue;
             };
             seen[i] = true;
-            let grad = if micros == 1 {
-                grad
-            } else {
-                (grad * part.weight)?
-            };
-            sums[i] = Some(match sums[i].take() {
-                Some(sum) => (sum + grad)?,
-                None => grad,
-            });
+            match &sums[i] {
+                _ if micros == 1 => sums[i] = Some(grad),
+                Some(sum) => sum.inplace_op2(&grad.contiguous()?, &Accumulate(part.weight))?,
+                None => {
+                    let sum = grad.zeros_like()?;
+                    sum.inplace_op2(&grad.contiguous()?, &Accumulate(part.weight))?;
+                    sums[i] = Some(sum);
+                }
+            }
         }
         total += part.weight;
         window.forward += (forward - start).as_secs_f64();
         window.backward += forward.elapsed().as_secs_f64();
     }
     let start = Instant::now();
-    if micros > 1 {
-        for sum in sums.iter_mut().flatten() {
-            *sum = (&*sum / total)?;
-        }
-    }
-    let norm = adam.step(&sums, lr)?;
+    let norm = adam.step(&sums, if micros > 1 { 1.0 / total } else { 1.0 }, lr)?;
     if !norm.is_finite() {
         return Err(Error::NotFinite {
             step,
@@ -241,6 +237,34 @@ fn update(
     window.steps += 1.0;
     window.update += start.elapsed().as_secs_f64();
     Ok(())
+}
+
+/// `sum ← sum + factor · gradient`, in the memory of the sum.
+struct Accumulate(f64);
+
+impl InplaceOp2 for Accumulate {
+    fn name(&self) -> &'static str {
+        "accumulate"
+    }
+
+    fn cpu_fwd(
+        &self,
+        sum: &mut CpuStorage,
+        sum_layout: &Layout,
+        gradient: &CpuStorage,
+        layout: &Layout,
+    ) -> candle_core::Result<()> {
+        let (CpuStorage::F32(sum), CpuStorage::F32(gradient)) = (sum, gradient) else {
+            candle_core::bail!("gradients are accumulated as f32");
+        };
+        let (Some((s0, s1)), Some((g0, g1))) =
+            (sum_layout.contiguous_offsets(), layout.contiguous_offsets())
+        else {
+            candle_core::bail!("gradients are accumulated in contiguous tensors");
+        };
+        adamw::accumulate(&mut sum[s0..s1], &gradient[g0..g1], self.0 as f32);
+        Ok(())
+    }
 }
 
 fn save(

@@ -1,5 +1,5 @@
 //! Speed of the kernels against what the processor can do: run it on a calm
-//! machine, `cargo run --release -p visa-kernels --example peaks [products|few|rows]`.
+//! machine, `cargo run --release -p visa-kernels --example peaks [products|int8|few|attention|heads|rows]`.
 //!
 //! The peaks are measured, not looked up: a loop of independent multiply-adds
 //! in registers, or a sum of more than the caches hold, on all threads. Figures
@@ -7,16 +7,14 @@
 
 #![allow(unsafe_code, clippy::print_stdout, clippy::needless_range_loop)]
 
+mod heads;
 mod measure;
 mod products;
 
 use std::hint::black_box;
 
 use measure::{Peak, best, random, rate};
-use visa_kernels::attention::{Saved, Shape, Sight};
-use visa_kernels::cross_entropy::Gradients;
-use visa_kernels::matmul::{Compute, Sizes};
-use visa_kernels::{activation, adamw, attention, cross_entropy, embedding, isa, norm, rope};
+use visa_kernels::{activation, adamw, embedding, isa, norm, rope};
 
 fn line(name: &str, seconds: f64, bytes: usize) {
     println!(
@@ -72,70 +70,10 @@ fn rows() {
         3 * size,
     );
 
-    for (batch, s, heads, kv_heads, dim, causal) in [
-        (16, 256, 4, 2, 64, true),
-        (32, 128, 12, 12, 32, false),
-        (8, 512, 12, 12, 32, false),
-    ] {
-        let shape = Shape {
-            batch,
-            queries: s,
-            keys: s,
-            heads,
-            kv_heads,
-            dim,
-        };
-        let sight = Sight {
-            lens: None,
-            causal: causal.then_some(0),
-        };
-        let (q, k, v) = (
-            random(shape.q_len(), 1),
-            random(shape.kv_len(), 2),
-            random(shape.kv_len(), 3),
-        );
-        let grad = random(shape.q_len(), 4);
-        let (mut out, mut lse) = (q.clone(), vec![0.0; shape.lse_len()]);
-        let (mut dq, mut dk, mut dv) = (q.clone(), k.clone(), v.clone());
-        let work = 4.0 * (batch * heads * s * s * dim) as f64 / if causal { 2e9 } else { 1e9 };
-        let t = best(|| attention::forward(&q, &k, &v, &shape, &sight, &mut out, &mut lse));
-        print!(
-            "  attention {batch} × {s} × {heads}/{kv_heads} × {dim}: {:.2} ms ({:.0} GFLOP/s)",
-            t * 1e3,
-            work / t
-        );
-        let saved = Saved {
-            q: &q,
-            k: &k,
-            v: &v,
-            out: &out,
-            lse: &lse,
-            grad: &grad,
-        };
-        let t = best(|| attention::backward(&saved, &shape, &sight, &mut dq, &mut dk, &mut dv));
-        println!(
-            ", backward {:.2} ms ({:.0} GFLOP/s)",
-            t * 1e3,
-            2.5 * work / t
-        );
-    }
-
-    let s = Sizes { m, n: 8192, k: d };
-    let (h, w) = (random(m * d, 1), random(s.n * d, 2));
+    let d = 256;
+    let h = random(m * d, 1);
     let targets: Vec<u32> = (0..m as u32).map(|i| i * 7 % 8192).collect();
-    let (mut losses, mut lse, ones) = (vec![0.0; m], vec![0.0; m], vec![1.0; m]);
-    let c = Compute::Bf16;
-    let t = best(|| cross_entropy::forward(&h, &w, &targets, s, c, &mut losses, &mut lse));
-    println!("  head and cross-entropy {:.1} ms", t * 1e3);
-    let (mut dh, mut dw) = (h.clone(), w.clone());
-    let t = best(|| {
-        let to = Gradients {
-            dh: Some(&mut dh),
-            dw: Some(&mut dw),
-        };
-        cross_entropy::backward(&h, &w, &targets, &lse, &ones, s, c, to);
-    });
-    println!("  head and cross-entropy, backward {:.1} ms", t * 1e3);
+    let mut dw = random(8192 * d, 2);
     let t = best(|| embedding::backward(&h, d, &targets, &mut dw));
     line("embedding, backward", t, 3 * h.len() * 4);
     let n = 8_000_000;
@@ -184,6 +122,15 @@ fn main() {
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     if wanted("products") {
         products::products();
+    }
+    if wanted("int8") {
+        products::int8();
+    }
+    if wanted("attention") {
+        heads::attention();
+    }
+    if wanted("heads") {
+        heads::heads();
     }
     if wanted("few") {
         products::few_rows();

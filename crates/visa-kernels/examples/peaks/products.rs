@@ -1,6 +1,7 @@
 //! Matrix products.
 
 use half::bf16;
+use visa_kernels::int8::{Activations, Int8Matrix};
 use visa_kernels::matmul::{self, Compute, Sizes, Start};
 use visa_kernels::packed::{PackedMatrix, Uses};
 
@@ -86,11 +87,31 @@ pub(crate) fn products() {
     }
 }
 
+/// Weights of one byte a number.
+pub(crate) fn int8() {
+    header("int8", "bytes           words (of their own peak)");
+    for (m, n, k) in SHAPES {
+        let x = random(m * k, 1);
+        let matrix = Int8Matrix::new(&random(n * k, 2), n, k);
+        let mut y = vec![0f32; m * n];
+        let work = 2.0 * (m * n * k) as f64;
+        let columns = [Activations::Bytes, Activations::Words].map(|activations| {
+            share(Peak::Int8, work, || {
+                matrix.forward(&x, Start::Zero, &mut y, activations);
+            })
+        });
+        row(Sizes { m, n, k }, &columns);
+    }
+}
+
 /// Decoding: all weights of a model of 64 MiB in bf16, read one after another.
 pub(crate) fn few_rows() {
     let (n, k, layers) = (1536, 384, 56);
     println!("\nfew rows, {layers} weights of {n} × {k}: GB/s of weights read (share of memory)");
-    println!("  {:>4}  f32 as it lies  bf16 as it lies  bf16 packed", "m");
+    println!(
+        "  {:>4}  f32 as it lies  bf16 as it lies bf16 packed     int8 (words)",
+        "m"
+    );
     let w: Vec<Vec<f32>> = (0..layers).map(|i| random(n * k, i)).collect();
     let h: Vec<Vec<bf16>> = w
         .iter()
@@ -100,6 +121,7 @@ pub(crate) fn few_rows() {
         .iter()
         .map(|w| PackedMatrix::new(w, n, k, Uses::Forward))
         .collect();
+    let bytes8: Vec<Int8Matrix> = w.iter().map(|w| Int8Matrix::new(w, n, k)).collect();
     for m in [1, 2, 4, 8, 12, 16] {
         let s = Sizes { m, n, k };
         let x = random(m * k, 1);
@@ -120,6 +142,11 @@ pub(crate) fn few_rows() {
                 w.forward(&x, Start::Zero, &mut y);
             }
         });
-        println!("  {m:>4}  {plain}  {half}  {once}");
+        let eight = share(Peak::Memory, bytes, || {
+            for w in &bytes8 {
+                w.forward(&x, Start::Zero, &mut y, Activations::Words);
+            }
+        });
+        println!("  {m:>4}  {plain}  {half}  {once}  {eight}");
     }
 }

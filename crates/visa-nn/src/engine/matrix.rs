@@ -1,6 +1,7 @@
 //! A weight in the form in which inference reads it.
 
 use candle_core::Tensor;
+use visa_kernels::int8::{Activations, Int8Matrix};
 use visa_kernels::matmul::{self, Compute, Sizes, Start};
 use visa_kernels::packed::{PackedMatrix, Uses};
 use visa_kernels::{adamw, new_vec};
@@ -16,6 +17,9 @@ pub enum WeightType {
     F32,
     /// Rounded to bf16.
     Bf16,
+    /// Rounded to bytes with a scale for each output: for inference alone. The
+    /// log-probabilities are no longer those of training.
+    Int8,
 }
 
 impl WeightType {
@@ -33,6 +37,7 @@ enum Stored {
     F32(Vec<f32>),
     /// `None` until it is filled.
     Bf16(Option<PackedMatrix>),
+    Int8(Option<Int8Matrix>),
 }
 
 /// `y = x Wᵀ + b` with a frozen `W [n, k]`.
@@ -51,6 +56,7 @@ impl Matrix {
             stored: match stored {
                 WeightType::F32 => Stored::F32(Vec::new()),
                 WeightType::Bf16 => Stored::Bf16(None),
+                WeightType::Int8 => Stored::Int8(None),
             },
             bias: None,
             n: 0,
@@ -106,6 +112,10 @@ impl Matrix {
             Stored::Bf16(packed) => {
                 *packed = Some(PackedMatrix::new(values, n, k, Uses::Forward));
             }
+            Stored::Int8(Some(packed)) if (packed.n(), packed.k()) == (n, k) => {
+                packed.repack(values);
+            }
+            Stored::Int8(packed) => *packed = Some(Int8Matrix::new(values, n, k)),
         })?;
         Ok(())
     }
@@ -131,7 +141,10 @@ impl Matrix {
     fn product(&self, x: &[f32], start: Start<'_>, y: &mut [f32]) {
         match (&self.stored, start) {
             (Stored::Bf16(Some(packed)), start) => packed.forward(x, start, y),
-            (Stored::Bf16(None), _) => unreachable!("a matrix is filled when it is made"),
+            (Stored::Int8(Some(packed)), start) => packed.forward(x, start, y, Activations::Words),
+            (Stored::Bf16(None) | Stored::Int8(None), _) => {
+                unreachable!("a matrix is filled when it is made")
+            }
             (Stored::F32(weight), Start::Add) => {
                 let product = new_vec(y.len(), |product| {
                     matmul::forward(x, weight, None, product, self.sizes(x), Compute::F32);

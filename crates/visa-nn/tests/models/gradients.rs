@@ -2,6 +2,7 @@
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
+use visa_nn::ops::Mask;
 use visa_nn::{Batch, Decoder, DecoderConfig, Encoder, EncoderConfig, Group, Lora, mean_pool};
 
 use crate::{CPU, assert_close, golden, ids, tiny};
@@ -298,5 +299,49 @@ fn groups_equal_their_sequences() {
     ] {
         let error = decoder.group_logprobs(&groups).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
+    }
+}
+
+/// The layer as one op against the layer op by op, which an explicit mask
+/// forces, and against itself with its activations computed again.
+#[test]
+fn whole_layers_equal_their_ops() {
+    let lora = Lora::new(3, 6.0, &["q_proj", "o_proj", "gate_proj", "down_proj"]);
+    let mut whole = tiny("llama-tied");
+    whole.set_trainable(|_| true).unwrap();
+    let adapted = tiny("llama-untied").with_lora(&lora, 5).unwrap();
+    for (name, var) in adapted.vars() {
+        // An adapter that does nothing would hide half of its gradient.
+        if name.contains("lora_B") {
+            let some = Tensor::full(0.03f32, var.shape(), CPU).unwrap();
+            var.set(&some).unwrap();
+        }
+    }
+    for mut decoder in [whole, adapted] {
+        let text = ids(&[&[5, 9, 200, 7, 31, 8], &[8, 100, 3, 2, 2, 2]]);
+        let positions = ids(&[&[0, 1, 2, 3, 4, 5], &[0, 1, 2, 3, 4, 5]]);
+        let causal: Vec<u8> = (0..36).map(|i| u8::from(i % 6 <= i / 6)).collect();
+        let explicit = Tensor::from_vec(causal, (1, 1, 6, 6), CPU).unwrap();
+        let weights = Tensor::ones((2, 6), DType::F32, CPU).unwrap();
+        let run = |decoder: &Decoder, mask: &Mask| {
+            let hidden = decoder
+                .forward_masked(&text, &positions, mask, None)
+                .unwrap();
+            let (loss, _) = decoder.hidden_loss_sum(&hidden, &text, &weights).unwrap();
+            (hidden, loss.backward().unwrap())
+        };
+        let (want, want_grads) = run(&decoder, &Mask::Explicit(explicit));
+        for checkpointing in [false, true] {
+            decoder.set_checkpointing(checkpointing);
+            let (got, grads) = run(&decoder, &Mask::causal());
+            assert_close(&got, &want, 1e-5);
+            for (name, var) in decoder.vars() {
+                let (got, want) = (grads.get(&var).unwrap(), want_grads.get(&var).unwrap());
+                let top = want.abs().unwrap().max_all().unwrap();
+                let top = top.to_scalar::<f32>().unwrap();
+                assert!(top > 0.0, "{name}");
+                assert_close(got, want, 1e-4 * top.max(1e-2));
+            }
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! The same numbers as `transformers` and PEFT, to 1e-4 in f32.
 
 use serde::Deserialize;
-use visa_nn::{Batch, ChatTemplate, Encoder, Message, Tokenizer, mean_pool};
+use visa_nn::{
+    Batch, ChatTemplate, Encoder, EncoderEngine, Message, Tokenizer, WeightType, mean_pool,
+};
 
 use crate::{CPU, assert_close, expected, golden, lens_of, real_encoder, real_rows, tiny};
 
@@ -18,6 +20,30 @@ fn bert_hidden_states() {
     let hidden = encoder.forward(&batch).unwrap();
     let want = real_rows(&expected["bert.hidden"], &lens);
     assert_close(&real_rows(&hidden, &lens), &want, 1e-4);
+    // Without padding, with weights packed or as they are.
+    for (stored, tolerance) in [
+        (WeightType::F32, 1e-4),
+        (WeightType::Bf16, 3e-2),
+        (WeightType::Int8, 5e-2),
+    ] {
+        let engine = EncoderEngine::new(&encoder, stored).unwrap();
+        let hidden = engine.forward(&batch).unwrap();
+        let shape = [
+            lens.len(),
+            batch.ids.dim(1).unwrap(),
+            encoder.config().hidden_size,
+        ];
+        assert_eq!(hidden.dims(), shape);
+        assert_close(&real_rows(&hidden, &lens), &want, tolerance);
+        for (ids, types, expected) in [
+            (&[][..], None, "text 0 has 0 tokens"),
+            (&[1, 99_999], None, "99999"),
+            (&[1, 2], Some(&[0][..]), "segments"),
+        ] {
+            let error = engine.hidden(&[(ids, types)]).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
 }
 
 #[test]
@@ -103,6 +129,44 @@ fn minilm_embeddings() {
             "{norm} {}",
             sentence.norm
         );
+    }
+}
+
+/// What rounding does to the embeddings of real sentences.
+#[test]
+fn minilm_engines_keep_the_direction() {
+    let text = std::fs::read_to_string(golden("minilm.json")).unwrap();
+    let sentences: Vec<Sentence> = serde_json::from_str(&text).unwrap();
+    let encoder = Encoder::load(&real_encoder(), CPU).unwrap();
+    let texts: Vec<(&[u32], Option<&[u32]>)> = sentences
+        .iter()
+        .filter(|sentence| sentence.second.is_none())
+        .map(|sentence| (sentence.ids.as_slice(), None))
+        .collect();
+    let embed = |stored| -> Vec<Vec<f32>> {
+        let engine = EncoderEngine::new(&encoder, stored).unwrap();
+        let width = encoder.config().hidden_size;
+        let mean = |states: Vec<f32>| {
+            let mut mean = vec![0.0; width];
+            for row in states.chunks(width) {
+                mean.iter_mut().zip(row).for_each(|(m, x)| *m += x);
+            }
+            mean
+        };
+        engine
+            .hidden(&texts)
+            .unwrap()
+            .into_iter()
+            .map(mean)
+            .collect()
+    };
+    let exact = embed(WeightType::F32);
+    for stored in [WeightType::Bf16, WeightType::Int8] {
+        for (a, b) in exact.iter().zip(embed(stored)) {
+            let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+            let cosine = dot(a, &b) / (dot(a, a) * dot(&b, &b)).sqrt();
+            assert!(cosine > 0.999, "{stored:?}: {cosine}");
+        }
     }
 }
 

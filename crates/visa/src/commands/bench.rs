@@ -56,7 +56,8 @@ enum Part {
     Memory,
     Grpo,
     Rollout,
-    Decode,
+    DecodeBf16,
+    DecodeInt8,
     Prefill,
     Encoder24,
     Encoder128,
@@ -64,7 +65,7 @@ enum Part {
 }
 
 /// Each with its name, and what it is.
-const PARTS: [(Part, &str, &str); 11] = [
+const PARTS: [(Part, &str, &str); 12] = [
     (
         Part::Peaks,
         "peaks",
@@ -92,9 +93,14 @@ const PARTS: [(Part, &str, &str); 11] = [
         "drawn tokens, 4 prompts of 128 × 8 completions of 64",
     ),
     (
-        Part::Decode,
+        Part::DecodeBf16,
         "decode1_bf16_tokens_per_s",
         "one sequence, behind a prompt of 128",
+    ),
+    (
+        Part::DecodeInt8,
+        "decode1_int8_tokens_per_s",
+        "the same with weights in bytes",
     ),
     (Part::Prefill, "prefill_tokens_per_s", "one prompt of 128"),
     (
@@ -217,9 +223,14 @@ fn make(part: Part, sizes: &Sizes, size: Size, threads: usize) -> anyhow::Result
         Part::Memory => Ok(memory::cases(size, threads)),
         Part::Grpo => models::grpo(sizes),
         Part::Rollout => models::rollout(sizes),
-        Part::Decode => models::decode(sizes, "decode1_bf16_tokens_per_s", WeightType::Bf16, 2.0),
+        Part::DecodeBf16 => {
+            models::decode(sizes, "decode1_bf16_tokens_per_s", WeightType::Bf16, 2.0)
+        }
+        Part::DecodeInt8 => {
+            models::decode(sizes, "decode1_int8_tokens_per_s", WeightType::Int8, 1.0)
+        }
         Part::Prefill => models::prefill(sizes),
-        Part::Encoder24 => models::encode(sizes, "encoder24_texts_per_s", 24),
-        Part::Encoder128 => models::encode(sizes, "encoder128_texts_per_s", 128),
+        Part::Encoder24 => models::encode(sizes, 24),
+        Part::Encoder128 => models::encode(sizes, 128),
     }
 }

@@ -5,12 +5,13 @@ use serde_json::Value;
 use crate::run::visa;
 
 /// Names of the contract; other programs read them.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "train_tokens_per_s",
     "train_peak_mb",
     "grpo_step_s",
     "rollout_tokens_per_s",
     "decode1_bf16_tokens_per_s",
+    "decode1_int8_tokens_per_s",
     "prefill_tokens_per_s",
     "encoder24_texts_per_s",
     "encoder128_texts_per_s",

@@ -4,7 +4,9 @@ use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use visa_nn::ops::{Precision, set_precision};
 use visa_nn::sample::{Generated, Generator, SampleOptions};
-use visa_nn::{Batch, Decoder, DecoderConfig, Encoder, Engine, KvCache, WeightType, mean_pool};
+use visa_nn::{
+    Batch, Decoder, DecoderConfig, Encoder, EncoderEngine, Engine, KvCache, WeightType, mean_pool,
+};
 use visa_train::grpo::{Grpo, GrpoConfig, Reward, Rollout};
 use visa_train::objective::advantage::Term;
 use visa_train::objective::policy::PolicyConfig;
@@ -52,7 +54,7 @@ impl Training {
         let loss = self.decoder.loss(&self.ids, &self.targets, &self.weights)?;
         let mut grads = loss.backward()?;
         let grads: Vec<_> = self.adam.vars().map(|(_, var)| grads.remove(var)).collect();
-        self.adam.step(&grads, 1e-4)?;
+        self.adam.step(&grads, 1.0, 1e-4)?;
         Ok(())
     }
 }
@@ -255,10 +257,9 @@ pub(super) fn grpo(sizes: &Sizes) -> Result<Vec<Case>> {
     ])
 }
 
-/// Texts of one length; tokenizing is not part of it.
-pub(super) fn encode(sizes: &Sizes, name: &str, length: usize) -> Result<Vec<Case>> {
-    let mut encoder = Encoder::new_random(&sizes.encoder, SEED, &Device::Cpu)?;
-    encoder.set_trainable(|_| false)?;
+/// Texts of one length, from token ids to one vector a text, by weights in bf16 and in bytes.
+pub(super) fn encode(sizes: &Sizes, length: usize) -> Result<Vec<Case>> {
+    let encoder = Encoder::new_random(&sizes.encoder, SEED, &Device::Cpu)?;
     let ids = tokens(sizes.encoder.vocab_size, sizes.texts * length, 13);
     let batch = Batch {
         ids: Tensor::from_vec(ids, (sizes.texts, length), &Device::Cpu)?,
@@ -267,11 +268,15 @@ pub(super) fn encode(sizes: &Sizes, name: &str, length: usize) -> Result<Vec<Cas
     };
     let texts = sizes.texts as f64;
     let flops = texts * length as f64 * encoder_flops(&sizes.encoder, length as f64);
-    let run = move || {
-        set_precision(Precision::Bf16);
-        seconds(|| Ok(mean_pool(&encoder.forward(&batch)?, &batch.lens)?))
+    let case = |kind: &str, stored| -> Result<Case> {
+        let engine = EncoderEngine::new(&encoder, stored)?;
+        let batch = batch.clone();
+        let run = move || seconds(|| Ok(mean_pool(&engine.forward(&batch)?, &batch.lens)?));
+        let name = format!("encoder{length}{kind}_texts_per_s");
+        Ok(Case::rate(name, "texts/s", texts, run).work(flops, Peak::Bf16))
     };
     Ok(vec![
-        Case::rate(name, "texts/s", texts, run).work(flops, Peak::Bf16),
+        case("", WeightType::Bf16)?,
+        case("_int8", WeightType::Int8)?,
     ])
 }

@@ -3,7 +3,11 @@
 //! Devlin et al. 2018, arXiv 1810.04805; post-norm, absolute positions, exact
 //! GELU, no pooler and no head. Heads belong to the tasks that train them.
 
+mod batch;
+mod serve;
+
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use candle_core::{Device, Tensor, Var};
 
@@ -11,67 +15,10 @@ use crate::layers::{Linear, Module, Weights};
 use crate::ops::{self, Mask};
 use crate::params::StoreType;
 use crate::random::Init;
-use crate::{EncoderConfig, Encoding, Error, Lora, Params, Result, files};
+use crate::{EncoderConfig, Error, Lora, Params, Result, WeightType, files};
 
-/// Encoded texts, padded on the right to one length.
-#[derive(Debug, Clone)]
-pub struct Batch {
-    /// Token ids `[B, S]`, `u32`.
-    pub ids: Tensor,
-    /// Segment of each token `[B, S]`, `u32`; `None` means segment 0 throughout.
-    pub type_ids: Option<Tensor>,
-    /// Number of real tokens in each row.
-    pub lens: Vec<usize>,
-}
-
-impl Batch {
-    /// Pads encodings to the longest of them. Refuses an empty batch and empty
-    /// rows.
-    pub fn new(encodings: &[&Encoding], pad: u32, device: &Device) -> Result<Self> {
-        let lens: Vec<usize> = encodings.iter().map(|e| e.ids.len()).collect();
-        let width = lens.iter().copied().max().unwrap_or(0);
-        if lens.contains(&0) || width == 0 {
-            return Err(Error::Input(
-                "a batch needs at least one text, and each text at least one token".to_owned(),
-            ));
-        }
-        let rows = encodings.len();
-        let mut ids = vec![pad; rows * width];
-        let mut types = vec![0u32; rows * width];
-        for (row, encoding) in encodings.iter().enumerate() {
-            let at = row * width;
-            ids[at..at + encoding.ids.len()].copy_from_slice(&encoding.ids);
-            types[at..at + encoding.type_ids.len()].copy_from_slice(&encoding.type_ids);
-        }
-        let type_ids = if types.iter().any(|&t| t != 0) {
-            Some(Tensor::from_vec(types, (rows, width), device)?)
-        } else {
-            None
-        };
-        Ok(Self {
-            ids: Tensor::from_vec(ids, (rows, width), device)?,
-            type_ids,
-            lens,
-        })
-    }
-
-    /// Groups texts of like length: indices into `lens`, sorted by length, at
-    /// most `max_tokens` padded tokens a group and at least one text.
-    pub fn buckets(lens: &[usize], max_tokens: usize) -> Vec<Vec<usize>> {
-        let mut order: Vec<usize> = (0..lens.len()).collect();
-        // The sort is stable, so equal lengths keep the order they came in.
-        order.sort_by_key(|&i| lens[i]);
-        let mut groups: Vec<Vec<usize>> = Vec::new();
-        for i in order {
-            match groups.last_mut() {
-                // Sorted, so text `i` sets the width of its group.
-                Some(group) if (group.len() + 1) * lens[i] <= max_tokens => group.push(i),
-                _ => groups.push(vec![i]),
-            }
-        }
-        groups
-    }
-}
+pub use batch::Batch;
+pub use serve::EncoderEngine;
 
 #[derive(Debug, Clone)]
 struct Norm {
@@ -133,6 +80,8 @@ pub struct Encoder {
     config: EncoderConfig,
     weights: Weights,
     net: Net,
+    /// Made when a frozen encoder first computes in bf16.
+    engine: Arc<OnceLock<Arc<EncoderEngine>>>,
 }
 
 impl Encoder {
@@ -151,6 +100,7 @@ impl Encoder {
             config,
             weights,
             net,
+            engine: Arc::default(),
         })
     }
 
@@ -286,12 +236,36 @@ impl Encoder {
 
     fn rebuild(&mut self) -> Result<()> {
         self.net = Net::new(&self.config, &self.weights)?;
+        self.engine = Arc::default();
         Ok(())
     }
 
+    /// The engine of a frozen encoder; `None` if a weight is trainable.
+    fn frozen_engine(&self) -> Result<Option<Arc<EncoderEngine>>> {
+        if !self.vars().is_empty() || !self.device().is_cpu() {
+            return Ok(None);
+        }
+        if let Some(engine) = self.engine.get() {
+            return Ok(Some(engine.clone()));
+        }
+        let engine = Arc::new(EncoderEngine::new(self, WeightType::Bf16)?);
+        Ok(Some(self.engine.get_or_init(|| engine).clone()))
+    }
+
     /// Hidden states `[B, S, H]` of the last layer. Rows beyond a text's length
-    /// hold numbers that mean nothing.
+    /// hold numbers that mean nothing. A frozen encoder computes by an
+    /// [`EncoderEngine`] under [`ops::Precision::Bf16`].
     pub fn forward(&self, batch: &Batch) -> Result<Tensor> {
+        self.check_width(batch)?;
+        if ops::precision() == ops::Precision::Bf16
+            && let Some(engine) = self.frozen_engine()?
+        {
+            return engine.forward(batch);
+        }
+        self.tracked(batch)
+    }
+
+    fn check_width(&self, batch: &Batch) -> Result<()> {
         let (_, width) = batch.ids.dims2()?;
         if width > self.config.max_position_embeddings {
             return Err(Error::Input(format!(
@@ -299,6 +273,12 @@ impl Encoder {
                 self.config.max_position_embeddings
             )));
         }
+        Ok(())
+    }
+
+    /// The pass that a backward pass can follow.
+    fn tracked(&self, batch: &Batch) -> Result<Tensor> {
+        let (_, width) = batch.ids.dims2()?;
         let net = &self.net;
         let words = ops::embedding(&net.words, &batch.ids)?;
         let positions = net.positions.narrow(0, 0, width)?;

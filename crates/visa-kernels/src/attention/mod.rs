@@ -11,9 +11,14 @@
 //! of the sum of exponentials (Dao, arXiv 2307.08691). Products are `f32`: at
 //! the head sizes and lengths of small models they are a few per cent of a step.
 
+mod decode;
+
 use rayon::prelude::*;
 
+pub use decode::{Batch, Cache, Row, decode};
+
 use crate::buffer::{Scratch, Shared, with_scratch};
+use crate::element::sealed::Lanes;
 use crate::gemm::tile::{Left, multiply};
 use crate::math::exp;
 use crate::simd::Simd;
@@ -134,7 +139,7 @@ kernel! {
         // A transposed copy pays from a few queries on.
         let few = queries * group < 4;
         if !few {
-            transpose(kp, kv_row, seen, dim, kt, ld);
+            transpose::<S, f32>(kp, kv_row, seen, dim, kt.as_mut_ptr(), ld);
         }
         let s = scores.as_mut_ptr();
         for h in g * group..(g + 1) * group {
@@ -174,23 +179,29 @@ kernel! {
     }
 }
 
-/// `to [dim, ld] = fromᵀ` for `count` rows of `from`, `stride` apart.
+/// `to [dim, ld] = fromᵀ` for `count` rows of `from`, `stride` apart; `ld` is at
+/// least `count` rounded up to whole vectors, which are all written.
 #[inline(always)]
-unsafe fn transpose(
-    from: *const f32,
+unsafe fn transpose<S: Simd, T: Lanes>(
+    from: *const T,
     stride: usize,
     count: usize,
     dim: usize,
-    to: &mut [f32],
+    to: *mut f32,
     ld: usize,
 ) {
-    for j0 in (0..count).step_by(16) {
-        let n = 16.min(count - j0);
-        for d in 0..dim {
-            let row = &mut to[d * ld + j0..d * ld + j0 + n];
-            for (j, x) in row.iter_mut().enumerate() {
-                // SAFETY: the caller's rows, `count` of them with `dim` numbers each.
-                *x = unsafe { *from.add((j0 + j) * stride + d) };
+    for j in (0..count).step_by(S::LANES) {
+        for d in (0..dim).step_by(S::LANES) {
+            // SAFETY: the caller's rows, and the parts of them that exist.
+            unsafe {
+                let mut x = [S::splat(0.0); 16];
+                for (i, x) in x.iter_mut().enumerate().take(S::LANES.min(count - j)) {
+                    *x = T::load(from.add((j + i) * stride + d), dim - d);
+                }
+                S::transpose(&mut x);
+                for (i, x) in x.iter().enumerate().take(S::LANES.min(dim - d)) {
+                    x.store(to.add((d + i) * ld + j));
+                }
             }
         }
     }
@@ -315,8 +326,8 @@ kernel! {
         let kv_at = (b * keys * kv_heads + g) * dim;
         let (kp, vp) = (saved.k.as_ptr().add(kv_at), saved.v.as_ptr().add(kv_at));
         let (dkp, dvp) = (dk.get().add(kv_at), dv.get().add(kv_at));
-        transpose(kp, kv_row, seen, dim, kt, ld);
-        transpose(vp, kv_row, seen, dim, vt, ld);
+        transpose::<S, f32>(kp, kv_row, seen, dim, kt.as_mut_ptr(), ld);
+        transpose::<S, f32>(vp, kv_row, seen, dim, vt.as_mut_ptr(), ld);
         for j in 0..keys {
             std::slice::from_raw_parts_mut(dkp.add(j * kv_row), dim).fill(0.0);
             std::slice::from_raw_parts_mut(dvp.add(j * kv_row), dim).fill(0.0);
