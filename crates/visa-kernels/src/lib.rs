@@ -22,6 +22,7 @@
 //! | [`convert`] | `f32` to bf16 and back |
 //! | [`softmax`] | exponentials of a row and their sum |
 //! | [`adamw`] | one optimiser step, gradient norm |
+//! | [`peak`] | what the processor could do at most |
 //!
 //! Lengths that do not match are a programmer's error and panic.
 
@@ -50,6 +51,7 @@ mod math;
 pub mod matmul;
 pub mod norm;
 pub mod packed;
+pub mod peak;
 pub mod rope;
 pub mod softmax;
 pub mod startup;

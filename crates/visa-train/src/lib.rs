@@ -9,6 +9,8 @@
 //! | [`lm`] | the decoder from scratch on plain text |
 //! | [`encoder`] | detector, translator and consistency checker: adapters and heads on one trunk |
 //! | [`pairs`], [`sft`] | "take the reason out, put it back": examples, and training on them |
+//! | [`grpo`] | a step of group-relative policy optimisation over any reward |
+//! | [`objective`] | losses of reinforcement learning and preferences on log-probabilities |
 //! | [`generate`] | data that we write ourselves |
 //!
 //! Nothing here serves requests, and no model is read from a network.
@@ -18,7 +20,9 @@ pub mod data;
 pub mod encoder;
 mod error;
 pub mod generate;
+pub mod grpo;
 pub mod lm;
+pub mod objective;
 pub mod optim;
 pub mod pairs;
 pub mod runlog;

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    completions, detect, doctor, eval, lm, profile, rewrite, score, serve, train, translate,
+    bench, completions, detect, doctor, eval, lm, profile, rewrite, score, serve, train, translate,
 };
 use crate::exit::Failure;
 use crate::settings::Settings;
@@ -52,6 +52,8 @@ pub(crate) enum Command {
     Train(train::Command),
     /// Measure the models on data sets and on our own suites
     Eval(eval::Arguments),
+    /// How fast everything runs here, beside what the machine could do at most
+    Bench(bench::Arguments),
     /// What hardware, models and settings were found, with advice
     Doctor(doctor::Arguments),
     /// Completions for a shell
@@ -70,6 +72,7 @@ impl Command {
             Command::Lm(c) => lm::run(c),
             Command::Train(c) => train::run(c, settings),
             Command::Eval(a) => eval::run(a),
+            Command::Bench(a) => bench::run(a),
             Command::Doctor(a) => doctor::run(a, settings),
             Command::Completions(a) => completions::run(&a),
         }

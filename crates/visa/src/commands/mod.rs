@@ -1,5 +1,6 @@
 //! One file a subcommand: its arguments, its records, and what it calls.
 
+pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod detect;
 pub(crate) mod doctor;

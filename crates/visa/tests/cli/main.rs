@@ -3,6 +3,7 @@
 //! Models are tiny and random, made by [`fixture`]; what they say means nothing, and every promise about form, order,
 //! exit codes and messages must hold all the same.
 
+mod bench;
 mod contract;
 mod data;
 mod detect;

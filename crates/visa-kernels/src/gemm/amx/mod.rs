@@ -20,8 +20,7 @@ use super::pack::{TILE_ROWS, pack, pack_tiles};
 use crate::element::Element;
 #[cfg(test)]
 pub(crate) use tiles::Software;
-use tiles::Tiles;
-pub(crate) use tiles::{Hardware, available};
+pub(crate) use tiles::{Hardware, Tiles, available};
 
 /// Products on tiles `T`.
 pub(crate) struct Amx<T>(PhantomData<T>);
