@@ -30,7 +30,7 @@ pub(crate) struct RequestId(pub(crate) String);
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Routes that need no key: whether the server lives is no secret, and the page's files are public.
-fn is_open(route: Option<&str>) -> bool {
+pub(crate) fn is_open(route: Option<&str>) -> bool {
     matches!(route, Some("/health" | "/ready" | "/")) || route.is_none()
 }
 

@@ -6,7 +6,8 @@
 //!
 //! Where things are: `routes` is the table of paths; `guard` is what every request passes (names, keys, room, headers,
 //! counts, log); `engine` runs the models behind bounded queues; `native` is the API of our own, `proxy` the one of
-//! OpenAI's clients; `assets` serves the files of `web/app/`, which are compiled in.
+//! OpenAI's clients, `plug` what other programs' clients speak; `runs` what trainings write; `assets` serves the files of
+//! `web/app/`, which are compiled in.
 
 mod app;
 mod assets;
@@ -19,6 +20,7 @@ mod keys;
 mod metrics;
 mod native;
 mod options;
+mod plug;
 mod profiles;
 mod proxy;
 mod routes;

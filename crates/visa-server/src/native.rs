@@ -82,7 +82,7 @@ pub(crate) async fn score(
 }
 
 /// Scores of pairs; a bad one costs no other.
-async fn judge(
+pub(crate) async fn judge(
     app: &App,
     inputs: &[ScoreInput],
 ) -> Result<Vec<Result<visa_align::record::ScoreOutput, ApiError>>, ApiError> {

@@ -7,10 +7,17 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 
 use crate::app::Shared;
 use crate::error::ApiError;
-use crate::{assets, guard, native, proxy, runs};
+use crate::{assets, guard, native, plug, proxy, runs};
 
 /// One method of one path.
 pub(crate) struct Route {
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "the handler knows it; the document is checked by it"
+        )
+    )]
     pub(crate) method: Method,
     pub(crate) path: &'static str,
     pub(crate) handler: MethodRouter<Shared>,
@@ -55,6 +62,16 @@ pub(crate) fn table() -> Vec<Route> {
             "/p/{profile}/v1/completions",
             post(proxy::text_to),
         ),
+        route(
+            Method::POST,
+            "/beta/litellm_basic_guardrail_api",
+            post(plug::guardrail),
+        ),
+        route(Method::POST, "/get_reward", post(plug::get_reward)),
+        route(Method::POST, "/reward", post(plug::reward)),
+        route(Method::POST, "/predict", post(plug::predict)),
+        route(Method::POST, "/classify", post(plug::classify)),
+        route(Method::POST, "/mcp", post(plug::mcp)),
     ]
 }
 
@@ -91,4 +108,31 @@ pub(crate) const OPENAPI: &str = include_str!("openapi.json");
 
 async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The document and the table name the same methods of the same paths; what needs no key is said by both.
+    #[test]
+    fn the_document_lists_the_routes() {
+        let document: serde_json::Value = serde_json::from_str(OPENAPI).expect("JSON");
+        assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+        let mut documented = BTreeSet::new();
+        for (path, methods) in document["paths"].as_object().expect("paths") {
+            for (method, operation) in methods.as_object().expect("methods") {
+                documented.insert(format!("{} {path}", method.to_uppercase()));
+                let open = operation["security"] == serde_json::json!([]);
+                assert_eq!(open, guard::is_open(Some(path)), "{path}");
+            }
+        }
+        let routed: BTreeSet<String> = table()
+            .iter()
+            .map(|r| format!("{} {}", r.method, r.path))
+            .collect();
+        assert_eq!(documented, routed);
+    }
 }

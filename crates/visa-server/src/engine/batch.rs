@@ -228,7 +228,7 @@ mod tests {
         );
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn who_leaves_is_not_computed_for() {
         let (started, seen) = std::sync::mpsc::channel();
         let (go, wait) = std::sync::mpsc::channel::<()>();

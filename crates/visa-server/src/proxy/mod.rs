@@ -33,10 +33,12 @@ use crate::options::Mode;
 use choice::Kind;
 use stream::StreamOptions;
 use upstream::{Answer, UpstreamError};
-use verdict::{Rewriting, Told, measure, query_of};
-use wish::{Control, Wish};
+use verdict::{Rewriting, Told, measure};
+use wish::Wish;
 
 pub(crate) use upstream::Upstream;
+pub(crate) use verdict::query_of;
+pub(crate) use wish::{Control, wish};
 
 /// Pieces a slow client may be behind.
 const BEHIND: usize = 16;
@@ -122,7 +124,7 @@ async fn proxy(
         Some(Value::String(user)) => Some(user),
         _ => None,
     };
-    let wish = wish::wish(&app, control, &headers, profile.as_deref(), user.as_deref()).await?;
+    let wish = wish(&app, control, &headers, profile.as_deref(), user.as_deref()).await?;
     let streams = object.value("stream") == Some(Value::Bool(true));
     let query = query_of(&messages);
     let judge = match (wish.mode, wish.goal.clone()) {

@@ -6,7 +6,7 @@
 use axum::http::HeaderMap;
 use serde::Deserialize;
 use visa_align::{Goal, record};
-use visa_values::{Profile, Shift, Target};
+use visa_values::{Profile, Shift};
 
 use crate::app::App;
 use crate::error::ApiError;
@@ -39,6 +39,13 @@ pub(crate) struct Wish {
 }
 
 impl Control {
+    /// The user and team that another format names, where none is named here.
+    pub(crate) fn or_member(mut self, user: Option<&str>, team: Option<&str>) -> Self {
+        self.user = self.user.or_else(|| user.map(str::to_string));
+        self.team = self.team.or_else(|| team.map(str::to_string));
+        self
+    }
+
     /// The goal or profile that is said here; both is one too many.
     fn goal(&self) -> Result<Said, ApiError> {
         let goal = record::goal(
@@ -179,9 +186,4 @@ pub(crate) async fn wish(
         goal,
         profile,
     })
-}
-
-/// A target as a goal, for what names profiles only.
-pub(crate) fn target_goal(target: Profile) -> Goal {
-    Goal::Target(Target::new(target))
 }

@@ -14,5 +14,6 @@ mod profile;
 mod rewrite;
 mod run;
 mod score;
+mod serve;
 mod train;
 mod translate;

@@ -1,0 +1,127 @@
+//! More than the server can do: what it accepts it answers rightly, the rest it turns away at once.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::fixture::start;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn accepted_is_answered_rightly_and_the_rest_turned_away_at_once() {
+    let server = start(|o| {
+        o.limits.requests = 64;
+        o.engine.queue = 4;
+    })
+    .await;
+    let text = |i: usize| {
+        format!(
+            "Text number {i}: we share what we have, so that nobody goes hungry. {}",
+            "It is so. ".repeat(i % 40)
+        )
+    };
+    let mut expected = Vec::new();
+    for i in 0..40 {
+        expected.push(
+            server
+                .post("/v1/detect", &json!({"text": text(i)}))
+                .await
+                .ok(),
+        );
+    }
+    let ask = async |i: usize| {
+        let started = Instant::now();
+        let answer = server
+            .post("/v1/detect", &json!({"text": text(i % 40)}))
+            .await;
+        (i % 40, answer, started.elapsed())
+    };
+    let mut turned_away = 0;
+    for _ in 0..5 {
+        for (i, answer, time) in join_all((0..200).map(|i| ask(i))).await {
+            if answer.status == 429 {
+                turned_away += 1;
+                assert_eq!(answer.header("retry-after"), "1");
+                answer.fails(429, "try again");
+                // Generous: the machine of a test is shared. The load figure is measured by a benchmark.
+                assert!(time < Duration::from_secs(2), "{time:?}");
+                continue;
+            }
+            let found = answer.ok();
+            for (name, value) in found["values"].as_object().expect("values") {
+                let wanted = &expected[i]["values"][name];
+                let gap = value
+                    .as_f64()
+                    .zip(wanted.as_f64())
+                    .map_or(1.0, |(a, b)| (a - b).abs());
+                assert!(gap < 1e-3, "{name} of text {i}: {value} and {wanted}");
+            }
+        }
+    }
+    assert!(
+        turned_away > 0,
+        "200 at once are more than 64 and a queue of 4 hold"
+    );
+    assert_eq!(server.get("/ready").await.status, 200, "it recovers");
+}
+
+#[tokio::test]
+async fn a_long_queue_of_rewrites_is_refused_before_the_upstream_is_asked() {
+    let server = start(|o| {
+        o.engine.rewrite_queue = 1;
+        o.engine.rewriters = 1;
+        o.rewrite.rounds = 6;
+    })
+    .await;
+    let body = json!({"text": "We share what we have, so that nobody goes hungry. ".repeat(4), "shift": {"power": 1.0, "benevolence": -1.0}});
+    let all = join_all((0..12).map(|_| server.post("/v1/rewrite", &body))).await;
+    let busy = all.iter().filter(|a| a.status == 429).count();
+    let done: Vec<Value> = all
+        .iter()
+        .filter(|a| a.status == 200)
+        .map(|a| a.json())
+        .collect();
+    assert!(busy > 0 && !done.is_empty() && busy + done.len() == 12);
+    assert!(done.iter().all(|d| d["outcome"] == done[0]["outcome"]));
+}
+
+#[tokio::test]
+async fn work_of_clients_that_left_is_dropped() {
+    let server = start(|o| {
+        o.engine.rewriters = 1;
+        o.rewrite.rounds = 100;
+    })
+    .await;
+    let body = json!({"text": "We share what we have, so that nobody goes hungry. ".repeat(8), "shift": {"power": 1.0, "benevolence": -1.0}});
+    for _ in 0..8 {
+        let request = server
+            .http
+            .post(format!(
+                "{}/v1/rewrite?rounds=12&min_progress=1",
+                server.base
+            ))
+            .json(&body);
+        let _ = request.timeout(Duration::from_millis(30)).send().await;
+    }
+    // With their work undone, the next is not behind eight of them.
+    let idle = async {
+        loop {
+            let metrics = server.get("/metrics").await.text;
+            if metrics.contains("visa_queue_length{stage=\"rewrite\"} 0") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), idle)
+        .await
+        .expect("the queue empties");
+    let small = json!({"text": "We share.", "shift": {"power": 1.0}});
+    assert_eq!(
+        server
+            .post("/v1/rewrite?rounds=1&candidates=1", &small)
+            .await
+            .status,
+        200
+    );
+}
