@@ -138,9 +138,6 @@ impl PackedMatrix {
 
 /// Rows of the left factor, by its length or, if it has no columns, by the result's.
 fn rows(from: usize, width: usize, to: usize, out_width: usize) -> usize {
-    if width > 0 {
-        from / width
-    } else {
-        to / out_width.max(1)
-    }
+    from.checked_div(width)
+        .unwrap_or_else(|| to / out_width.max(1))
 }

@@ -102,7 +102,8 @@ mod tests {
 
     #[test]
     fn inputs_are_told_apart() {
-        let check = |inputs: Value, expected: Option<(&[(&str, Option<&str>)], bool)>| {
+        type Expected<'a> = Option<(&'a [(&'a str, Option<&'a str>)], bool)>;
+        let check = |inputs: Value, expected: Expected<'_>| {
             let found = predict_inputs(&inputs).ok();
             let expected = expected.map(|(pairs, list)| {
                 let pairs = pairs

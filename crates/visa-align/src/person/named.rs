@@ -38,10 +38,10 @@ pub struct NamedProfile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub texts: Option<u32>,
     /// Users whose requests use it when they say nothing else.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub users: Vec<String>,
     /// Teams, likewise; a user's own choice goes before the team's.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub teams: Vec<String>,
     /// When the store last wrote it, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]

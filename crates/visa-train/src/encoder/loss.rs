@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_class_between_two_is_their_mixture() {
         let output = Output::new("sign", &["a"], &["r", "s", "e"]);
-        let z = [0.3, -0.4, 1.1];
+        let z = [0.3f32, -0.4, 1.1];
         let nll = |k: usize| z.iter().map(|x| x.exp()).sum::<f32>().ln() - z[k];
         check(
             &output,

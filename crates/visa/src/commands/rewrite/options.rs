@@ -125,7 +125,10 @@ enum PromptKind {
 }
 
 impl EndpointArgs {
-    pub(in crate::commands) fn options(self, temperature: f64) -> Result<Option<EndpointOptions>, Failure> {
+    pub(in crate::commands) fn options(
+        self,
+        temperature: f64,
+    ) -> Result<Option<EndpointOptions>, Failure> {
         let Some((url, name)) = self.url.zip(self.name) else {
             return Ok(None);
         };
