@@ -210,7 +210,7 @@ fn rows(m: usize, d: usize, end: bool) {
     activation::swiglu_backward(x, dy, dy, y.get(), z.get());
     activation::add(x, dy, y.get());
     activation::column_sums(x, dw.get());
-    if d % 2 == 0 {
+    if d.is_multiple_of(2) {
         let positions: Vec<u32> = (0..m as u32).collect();
         rope::rotate(x, &positions, (1, d), 1e4, false, y.get());
     }

@@ -127,7 +127,7 @@ fn activations() {
         let (gd, ud) = (doubles(&g), doubles(&u));
         let want = [
             gelu(&gd),
-            differences(&g, &dy, &gelu),
+            differences(&g, &dy, gelu),
             swiglu(&gd, &ud),
             differences(&g, &dy, |g| swiglu(g, &ud)),
             differences(&u, &dy, |u| swiglu(&gd, u)),

@@ -8,6 +8,8 @@
 //!
 //! Client and server share the machine, so rates are what both together reach.
 
+#![allow(clippy::print_stdout, reason = "an example says what it measured")]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;

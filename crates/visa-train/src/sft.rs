@@ -249,7 +249,7 @@ impl<'a> Sft<'a> {
             // Written clauses of one sentence go together, and each comes several times in a pass.
             let written = pair.origin == Origin::Written;
             let held_out = if written {
-                place_of(&pair.stem) % HELD_OUT == 0
+                place_of(&pair.stem).is_multiple_of(HELD_OUT)
             } else {
                 i % HELD_OUT == HELD_OUT / 2
             };

@@ -143,8 +143,8 @@ impl Engine {
 #[derive(Clone)]
 pub(super) enum Maker {
     Embedded {
-        decoder: Decoder,
-        tokenizer: Tokenizer,
+        decoder: Box<Decoder>,
+        tokenizer: Box<Tokenizer>,
         temperature: f64,
     },
     Endpoint(Box<EndpointOptions>),
@@ -168,8 +168,8 @@ impl Maker {
             EmbeddedBackend::new(decoder.clone(), tokenizer.clone(), &Reader(nothing))?.name();
         Ok((
             Maker::Embedded {
-                decoder,
-                tokenizer,
+                decoder: Box::new(decoder),
+                tokenizer: Box::new(tokenizer),
                 temperature: options.temperature,
             },
             name,
@@ -186,7 +186,8 @@ impl Maker {
                 tokenizer,
                 temperature,
             } => {
-                let mut backend = EmbeddedBackend::new(decoder.clone(), tokenizer.clone(), values)?;
+                let mut backend =
+                    EmbeddedBackend::new((**decoder).clone(), (**tokenizer).clone(), values)?;
                 backend.options.temperature = *temperature;
                 Box::new(backend)
             }

@@ -38,7 +38,7 @@ async fn accepted_is_answered_rightly_and_the_rest_turned_away_at_once() {
     };
     let mut turned_away = 0;
     for _ in 0..5 {
-        for (i, answer, time) in join_all((0..200).map(|i| ask(i))).await {
+        for (i, answer, time) in join_all((0..200).map(&ask)).await {
             if answer.status == 429 {
                 turned_away += 1;
                 assert_eq!(answer.header("retry-after"), "1");
