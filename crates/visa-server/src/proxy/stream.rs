@@ -373,7 +373,7 @@ pub(crate) async fn audit<F: Future<Output = Vec<Report>>>(
             if let Err(error) = held.push(&event, options.kind) {
                 return fail(out, &told, error.into()).await;
             }
-            if !held.done {
+            if !held.done && !event.data.trim().is_empty() {
                 say(out, &event.data).await?;
             }
         }

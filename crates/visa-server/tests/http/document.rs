@@ -82,11 +82,20 @@ fn misfit(document: &Value, schema: &Value, value: &Value, at: &str) -> Option<S
 
 #[tokio::test]
 async fn examples_are_accepted_and_answers_fit() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let run = runs.path().join("lm");
+    std::fs::create_dir(&run).expect("a run's folder");
+    std::fs::write(
+        run.join("metrics.jsonl"),
+        "{\"kind\":\"train\",\"step\":1,\"loss\":2.5}\n",
+    )
+    .expect("a run's figures");
     let server = start(|o| {
         o.proxy.goal = Some(Goal::Target(Target::new(
             Profile::parse("power=0.5").expect("a profile"),
         )));
         o.rewrite.rounds = 1;
+        o.runs = Some(runs.path().to_path_buf());
     })
     .await;
     let document = server.get("/openapi.json").await.ok();

@@ -128,7 +128,7 @@ fn wrong_settings_are_wrong_usage() {
     check(&["--upstream", "ftp://x"], "http://");
     check(&["--upstream", "http://u:p@x/v1"], "VISA_UPSTREAM_KEY");
     check(&["--mode", "loud"], "hold");
-    check(&["--grace", "-1"], "--grace");
+    check(&["--grace=-1"], "--grace");
     check(
         &["--persona", "a", "--target", "power=1"],
         "give one of them",
