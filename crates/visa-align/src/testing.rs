@@ -116,7 +116,7 @@ fn head(dir: &Path, part: Part) {
         .unwrap();
 }
 
-/// Writes the decoder: two layers of width 16, 256 positions, the marks and value tokens of [`format`].
+/// Writes the decoder: two layers of width 16, 256 positions, the marks and value tokens of [`mod@format`].
 pub fn rewriter(dir: &Path) {
     std::fs::create_dir_all(dir).unwrap();
     let specials = format::specials();

@@ -123,7 +123,7 @@ pub struct HeadConfig {
     pub max_tokens: usize,
     /// The outputs.
     pub outputs: Vec<Output>,
-    /// Detector: the share of folded presence in the profile (see [`profile`]); 0 leaves it to the sign alone.
+    /// Detector: the share of folded presence in the profile (see [`super::profile`]); 0 leaves it to the sign alone.
     #[serde(default)]
     pub presence_share: f32,
     /// Free facts for readers: the recipe, the data, measured figures.
