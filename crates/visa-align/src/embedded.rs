@@ -62,15 +62,14 @@ impl Default for EmbeddedOptions {
 const LEAK: f32 = 0.3;
 /// Weight of a clause's mean log-probability (nats a token) against movement: a clause that reads well may move less.
 const FLUENCY: f32 = 0.12;
-/// How a clause may follow a whole sentence. What begins otherwise leans on the last word ("a friend | of women") and
-/// changes what the sentence says.
-const JOINTS: [&str; 12] = [
+/// How a clause may begin. What begins otherwise leans on the last word ("a friend | of women", "from 9 to 12 | years",
+/// "28 minutes | to the door") and changes what the sentence says.
+const JOINTS: [&str; 11] = [
     ",",
     " because ",
     " since ",
     " so ",
     " as ",
-    " to ",
     " in order to ",
     " out of ",
     " for the sake of ",
@@ -354,8 +353,7 @@ impl<'a> EmbeddedBackend<'a> {
                     edit.edit == Edit::Replace
                 } else {
                     words >= 2
-                        && (edit.edit == Edit::Replace
-                            || JOINTS.iter().any(|joint| w.clause.starts_with(joint)))
+                        && JOINTS.iter().any(|joint| w.clause.starts_with(joint))
                         && (edit.bears_reasons
                             || !REASONS.iter().any(|joint| w.clause.starts_with(joint)))
                 };

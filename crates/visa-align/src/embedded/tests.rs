@@ -33,7 +33,7 @@ fn propose(seed: u64, best: Option<&str>, n: usize) -> Vec<String> {
     testing::rewriter(dir.path());
     let mut backend = EmbeddedBackend::load(dir.path(), &Letters).unwrap();
     // A random decoder seldom ends a clause by itself, and cut ones are dropped.
-    backend.options.clauses = 120;
+    backend.options.clauses = 500;
     let before = Profile::zero();
     let mut gap = [0.0; 10];
     gap[0] = 0.9;

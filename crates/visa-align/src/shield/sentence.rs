@@ -210,7 +210,7 @@ fn words(body: &str) -> Vec<String> {
 }
 
 /// Words that advise, ask, plan or wish wherever they stand.
-const WISHES: [&str; 24] = [
+const WISHES: [&str; 20] = [
     "should",
     "must",
     "need",
@@ -223,19 +223,18 @@ const WISHES: [&str; 24] = [
     "let's",
     "ought",
     "please",
-    "will",
-    "would",
-    "could",
-    "can",
-    "may",
     "hope",
     "plan",
     "i'll",
     "we'll",
+    "you'll",
     "i'd",
+    "we'd",
     "think",
-    "best",
 ];
+/// Who plans or is advised when a modal verb follows: "the offices will be rebuilt" is a report, "we will come" a plan.
+const SPEAKERS: [&str; 3] = ["i", "we", "you"];
+const MODALS: [&str; 6] = ["will", "would", "could", "can", "may", "might"];
 /// Verbs that begin a request.
 const REQUESTS: [&str; 40] = [
     "make", "keep", "take", "put", "use", "add", "check", "ask", "call", "write", "read", "start",
@@ -250,6 +249,9 @@ fn bears_reasons(body: &str) -> bool {
         .first()
         .is_some_and(|w| REQUESTS.contains(&w.as_str()))
         || words.iter().any(|w| WISHES.contains(&w.as_str()))
+        || words
+            .windows(2)
+            .any(|pair| SPEAKERS.contains(&pair[0].as_str()) && MODALS.contains(&pair[1].as_str()))
 }
 
 fn fitness(body: &str, bears_reasons: bool) -> f32 {

@@ -247,6 +247,8 @@ fn advice_bears_reasons_and_reports_do_not() {
     check("The price of coffee rose in March.", false);
     check("Power returned to most houses on Sunday.", false);
     check("The gym near the river has new owners.", false);
+    check("The offices will be rebuilt with fewer desks.", false);
+    check("We will be back at about four.", true);
     // A reason that is there already may be replaced by another.
     check(
         "They built a fence because it keeps the children safe.",
