@@ -357,6 +357,8 @@ pub(crate) mod tests {
         )
         .unwrap();
         LmRecipe {
+            // The precision is the process's, which other tests share.
+            precision: Precision::F32,
             tokenizer: dir.join("tokenizer"),
             batch: 2,
             valid_sequences: 2,

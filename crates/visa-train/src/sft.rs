@@ -591,6 +591,7 @@ mod tests {
         lm::train(&lm_recipe, &lm::tests::context(dir.path(), "lm", &stop)).unwrap();
         crate::pairs::tests::data(dir.path());
         let recipe = SftRecipe {
+            precision: Precision::F32,
             lm: dir.path().join("lm/model"),
             batch: 4,
             pairs: PairsRecipe {
