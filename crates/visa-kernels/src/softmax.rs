@@ -1,6 +1,7 @@
 //! What drawing a token needs of a row of logits: a logarithm of a sum of
 //! exponentials, and the exponentials themselves.
 
+use crate::head::log_sum;
 use crate::math::exp;
 
 /// `log Σ e^x`; infinite or NaN if a number is.
@@ -9,29 +10,7 @@ use crate::math::exp;
 /// If there is no number.
 pub fn log_sum_exp(x: &[f32]) -> f32 {
     assert!(!x.is_empty());
-    log_sum(x)
-}
-
-kernel! {
-    fn log_sum<S>(row: &[f32]) -> f32 {
-        let (p, n) = (row.as_ptr(), row.len());
-        let mut top = S::splat(f32::NEG_INFINITY);
-        let mut i = 0;
-        while i + S::LANES <= n {
-            top = top.max(S::load(p.add(i)));
-            i += S::LANES;
-        }
-        let max = row[i..].iter().copied().fold(top.top(), f32::max);
-        let shift = S::splat(max);
-        let mut sum = S::splat(0.0);
-        let mut i = 0;
-        while i + S::LANES <= n {
-            sum = sum.add(exp(S::load(p.add(i)).sub(shift)));
-            i += S::LANES;
-        }
-        let rest: f32 = row[i..].iter().map(|x| (x - max).exp()).sum();
-        max + (sum.sum() + rest).ln()
-    }
+    log_sum(x, false).0
 }
 
 /// `y = e^(factor · (x − shift))`
