@@ -16,6 +16,7 @@
 //! Nothing here serves requests, and no model is read from a network.
 
 pub mod checkpoint;
+mod committed;
 pub mod data;
 pub mod encoder;
 mod error;

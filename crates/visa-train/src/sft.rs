@@ -115,6 +115,7 @@ fn place_of(stem: &str) -> usize {
 }
 
 /// A tokenised pair: the prompt in two forms, and what is to be written.
+#[derive(Clone)]
 struct Example {
     /// `<|begin|>` and value tokens.
     control: Vec<u32>,
@@ -258,10 +259,9 @@ impl<'a> Sft<'a> {
             } else {
                 1
             };
-            for _ in 0..times {
-                let example = Example::new(pair, &tokenizer, &marks, recipe.max_tokens)?;
-                let into = if held_out { &mut valid } else { &mut train };
-                into.extend(example);
+            let into = if held_out { &mut valid } else { &mut train };
+            if let Some(example) = Example::new(pair, &tokenizer, &marks, recipe.max_tokens)? {
+                into.extend(std::iter::repeat_n(example, times));
             }
         }
         if train.len() < recipe.batch {

@@ -49,17 +49,17 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
             own_wishes.extend(std::iter::repeat_n(wish, task.written));
         }
     }
-    let known: HashSet<String> = sets.iter().flatten().map(|m| m.text.clone()).collect();
+    let known: HashSet<&str> = sets.iter().flatten().map(|m| m.text.as_str()).collect();
     let held: Vec<InstructionExample> = instructions(recipe.seed ^ 0x7E57, 2 * task.hold_out)
         .into_iter()
-        .filter(|m| !known.contains(&m.text))
+        .filter(|m| !known.contains(m.text.as_str()))
         .take(task.hold_out)
         .chain(held_wishes)
         .collect();
     let mut parts = Vec::new();
     let mut score = 0.0;
-    for (fold, made) in sets.into_iter().enumerate() {
-        let made = [made, own_wishes.clone()].concat();
+    for (fold, set) in sets.iter().enumerate() {
+        let made: Vec<&InstructionExample> = set.iter().chain(&own_wishes).collect();
         context.say(&format!(
             "model {fold}: {} instructions, {} held out",
             made.len(),

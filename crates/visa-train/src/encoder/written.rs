@@ -9,6 +9,7 @@ use visa_values::Shift;
 
 use super::Target;
 use super::signed::Signed;
+use crate::committed;
 
 /// Weight of silence on a value that a written text does not name.
 const SILENT: f32 = 0.3;
@@ -25,25 +26,24 @@ struct Line {
 /// `data/statements.jsonl` and `data/answers.jsonl`, each text drawn with a chance of `rate` in an epoch.
 pub fn texts(rate: f64) -> Vec<Signed> {
     let files = [
-        include_str!("data/statements.jsonl"),
-        include_str!("data/answers.jsonl"),
+        ("statements.jsonl", include_str!("data/statements.jsonl")),
+        ("answers.jsonl", include_str!("data/answers.jsonl")),
     ];
-    (files.into_iter().flat_map(parse))
-        .map(|text| Signed { rate, ..text })
+    let lines = files.map(|(name, file)| committed::lines::<Line>(name, file));
+    (lines.into_iter().flatten())
+        .map(|line| line.signed(rate))
         .collect()
 }
 
-fn parse(file: &str) -> impl Iterator<Item = Signed> {
-    file.lines().enumerate().map(|(i, line)| {
-        let line: Line = serde_json::from_str(line)
-            .unwrap_or_else(|e| panic!("committed texts, line {}: {e}", i + 1));
+impl Line {
+    fn signed(self, rate: f64) -> Signed {
         Signed {
-            text: line.text,
-            context: line.context,
-            target: target(line.values.as_array()),
-            rate: 1.0,
+            target: target(self.values.as_array()),
+            text: self.text,
+            context: self.context,
+            rate,
         }
-    })
+    }
 }
 
 /// Strength v is the class 1 + v, a mixture of "silent" and "embraces" or "rejects".
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn strengths_become_mixtures() {
         let line = r#"{"text": "Never mind them.", "values": {"conformity": -0.8}}"#;
-        let one = parse(line).next().unwrap();
+        let one = serde_json::from_str::<Line>(line).unwrap().signed(1.0);
         let v = visa_values::Value::Conformity.index();
         assert!((one.target.value[v] - 0.2).abs() < 1e-6 && one.target.weight[v] == 1.0);
         assert_eq!((one.target.value[0], one.target.weight[0]), (1.0, SILENT));

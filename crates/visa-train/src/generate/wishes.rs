@@ -4,6 +4,7 @@ use serde::Deserialize;
 use visa_values::Shift;
 
 use super::instructions::{InstructionExample, InstructionKind};
+use crate::committed;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -14,15 +15,11 @@ struct Wish {
 
 /// All of them.
 pub fn wishes() -> Vec<InstructionExample> {
-    (include_str!("data/wishes.jsonl").lines().enumerate())
-        .map(|(i, line)| {
-            let wish: Wish = serde_json::from_str(line)
-                .unwrap_or_else(|e| panic!("committed wishes, line {}: {e}", i + 1));
-            InstructionExample {
-                text: wish.text,
-                shift: *wish.shift.as_array(),
-                kind: InstructionKind::Written,
-            }
+    committed::lines::<Wish>("wishes.jsonl", include_str!("data/wishes.jsonl"))
+        .map(|wish| InstructionExample {
+            text: wish.text,
+            shift: *wish.shift.as_array(),
+            kind: InstructionKind::Written,
         })
         .collect()
 }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use visa_values::Shift;
 
 use super::{Origin, Pair};
+use crate::committed;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,9 +26,8 @@ struct Clause {
 /// All of them; clauses of one sentence stand together.
 pub(super) fn pairs() -> Vec<Pair> {
     let mut pairs = Vec::new();
-    for (i, line) in include_str!("data/written.jsonl").lines().enumerate() {
-        let sentence: Sentence = serde_json::from_str(line)
-            .unwrap_or_else(|e| panic!("committed clauses, line {}: {e}", i + 1));
+    let file = include_str!("data/written.jsonl");
+    for sentence in committed::lines::<Sentence>("written.jsonl", file) {
         pairs.extend(sentence.clauses.iter().map(|c| Pair {
             origin: Origin::Written,
             context: sentence.context.clone(),
