@@ -32,6 +32,8 @@
 
 #[macro_use]
 mod simd;
+#[macro_use]
+mod gemm;
 
 pub mod activation;
 pub mod adamw;
@@ -41,8 +43,6 @@ pub mod convert;
 pub mod cross_entropy;
 mod element;
 pub mod embedding;
-#[macro_use]
-mod gemm;
 mod head;
 pub mod int8;
 pub mod isa;

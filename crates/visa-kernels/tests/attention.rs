@@ -6,6 +6,7 @@ use common::{check_close, each_isa, random, rng, to_bf16};
 use half::bf16;
 use visa_kernels::Element;
 use visa_kernels::attention::{self, Batch, Cache, Row, Saved, Shape, Sight};
+use visa_kernels::matmul::Compute;
 
 /// One query over `count` keys, which `key(j)` and `value(j)` name.
 fn attend<'a>(
@@ -82,20 +83,29 @@ fn shapes() -> Vec<(Shape, Option<Vec<usize>>, Option<usize>)> {
         (shape(2, 3, 11, 2, 2, 32), Some(vec![4, 11]), None),
         (shape(1, 61, 61, 2, 1, 17), None, Some(0)),
         (shape(1, 2, 29, 3, 1, 33), None, Some(27)),
+        // Several blocks of queries, and of keys.
+        (shape(1, 130, 130, 2, 1, 64), None, Some(0)),
+        (shape(1, 100, 460, 1, 1, 16), Some(vec![401]), Some(360)),
+        // Nothing to see.
+        (shape(2, 5, 4, 1, 1, 8), Some(vec![0, 3]), None),
     ]
 }
 
-#[test]
-fn forward_and_backward() {
+/// Forward and backward of `T` against `f64` and its differences.
+fn check<T: Element + std::fmt::Debug>(compute: Compute, close: f64) {
     for (shape, lens, causal) in shapes() {
         let sight = Sight {
             lens: lens.as_deref(),
             causal,
         };
         let rng = &mut rng(1);
-        let q = random(shape.q_len(), rng);
-        let (k, v) = (random(shape.kv_len(), rng), random(shape.kv_len(), rng));
-        let grad = random(shape.q_len(), rng);
+        let mut some = |n| -> Vec<T> { random(n, rng).into_iter().map(T::from_f32).collect() };
+        let (q, k, v) = (
+            some(shape.q_len()),
+            some(shape.kv_len()),
+            some(shape.kv_len()),
+        );
+        let grad = some(shape.q_len());
         let mut all = [doubles(&q), doubles(&k), doubles(&v)];
         let want = reference(&all[0], &all[1], &all[2], &shape, &sight);
         let step = 1e-5;
@@ -107,7 +117,8 @@ fn forward_and_backward() {
                 let mut at = |delta: f64| -> f64 {
                     all[which][i] = old + delta;
                     let out = reference(&all[0], &all[1], &all[2], &shape, &sight);
-                    out.iter().zip(&grad).map(|(o, g)| o * f64::from(*g)).sum()
+                    let grad = grad.iter().map(|g| f64::from(g.to_f32()));
+                    out.iter().zip(grad).map(|(o, g)| o * g).sum()
                 };
                 let slope = (at(step) - at(-step)) / (2.0 * step);
                 all[which][i] = old;
@@ -115,9 +126,10 @@ fn forward_and_backward() {
             }
         }
         each_isa(|isa| {
-            let (mut out, mut lse) = (vec![f32::NAN; q.len()], vec![0.0; shape.lse_len()]);
-            attention::forward(&q, &k, &v, &shape, &sight, &mut out, &mut lse);
-            check_close(&format!("{isa:?}, {shape:?}"), &out, &want, 1e-5);
+            let nan = |n| vec![T::from_f32(f32::NAN); n];
+            let (mut out, mut lse) = (nan(q.len()), vec![f32::NAN; shape.lse_len()]);
+            attention::forward(&q, &k, &v, &shape, &sight, compute, &mut out, &mut lse);
+            check_close(&format!("{isa:?}, {shape:?}"), &floats(&out), &want, close);
             let saved = Saved {
                 q: &q,
                 k: &k,
@@ -126,20 +138,75 @@ fn forward_and_backward() {
                 lse: &lse,
                 grad: &grad,
             };
-            let mut got = [
-                vec![f32::NAN; q.len()],
-                vec![f32::NAN; k.len()],
-                vec![f32::NAN; k.len()],
-            ];
+            let mut got = [nan(q.len()), nan(k.len()), nan(k.len())];
             let [dq, dk, dv] = &mut got;
-            attention::backward(&saved, &shape, &sight, dq, dk, dv);
+            attention::backward(&saved, &shape, &sight, compute, dq, dk, dv);
             for (name, (got, want)) in ["dq", "dk", "dv"].iter().zip(got.iter().zip(&differences)) {
+                let got = floats(got);
                 assert!(got.iter().all(|x| x.is_finite()));
                 let some: Vec<f32> = got.iter().step_by(got.len() / 40 + 1).copied().collect();
-                check_close(&format!("{name}, {isa:?}, {shape:?}"), &some, want, 1e-4);
+                check_close(
+                    &format!("{name}, {isa:?}, {shape:?}"),
+                    &some,
+                    want,
+                    10.0 * close,
+                );
             }
         });
     }
+}
+
+fn floats<T: Element>(x: &[T]) -> Vec<f32> {
+    x.iter().map(|x| x.to_f32()).collect()
+}
+
+#[test]
+fn forward_and_backward() {
+    check::<f32>(Compute::F32, 1e-5);
+}
+
+#[test]
+fn forward_and_backward_in_bf16() {
+    check::<bf16>(Compute::Bf16, 1e-2);
+    check::<f32>(Compute::Bf16, 1e-2);
+}
+
+#[test]
+fn texts_side_by_side() {
+    let (lens, heads, dim) = ([3, 0, 1, 61, 130], 2, 20);
+    let width = heads * dim;
+    let tokens: usize = lens.iter().sum();
+    let qkv = random(3 * tokens * width, &mut rng(3));
+    let mut want = Vec::new();
+    let mut first = 0;
+    for len in lens {
+        let part = |i: usize| -> Vec<f64> {
+            (first..first + len)
+                .flat_map(|t| doubles(&qkv[(3 * t + i) * width..][..width]))
+                .collect()
+        };
+        let shape = Shape {
+            batch: 1,
+            queries: len,
+            keys: len,
+            heads,
+            kv_heads: heads,
+            dim,
+        };
+        let sight = Sight {
+            lens: None,
+            causal: None,
+        };
+        want.extend(reference(&part(0), &part(1), &part(2), &shape, &sight));
+        first += len;
+    }
+    each_isa(|isa| {
+        let mut out = vec![f32::NAN; tokens * width];
+        for (compute, close) in [(Compute::F32, 1e-5), (Compute::Bf16, 1e-2)] {
+            attention::bidirectional(&qkv, &lens, (heads, dim), compute, &mut out);
+            check_close(&format!("{isa:?}, {compute:?}"), &out, &want, close);
+        }
+    });
 }
 
 /// Keys and values of a cache, with room behind, positions or heads first.
@@ -310,7 +377,7 @@ fn a_nan_is_not_lost() {
     let k16 = to_bf16(&k);
     each_isa(|isa| {
         let (mut out, mut lse) = (vec![0.0; q.len()], vec![0.0; shape.lse_len()]);
-        attention::forward(&q, &k, &v, &shape, &sight, &mut out, &mut lse);
+        attention::forward(&q, &k, &v, &shape, &sight, Compute::F32, &mut out, &mut lse);
         let mut again = vec![0.0; q.len()];
         let own = Cache {
             k: &k16,

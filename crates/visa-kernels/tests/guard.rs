@@ -144,30 +144,42 @@ fn attend<T: Element>(queries: usize, keys: usize, dim: usize, end: bool) {
         kv_heads: 1,
         dim,
     };
-    let f32s = |n| Guarded::<f32>::filled(n, end);
-    let (mut q, mut grad) = (f32s(shape.q_len()), f32s(shape.q_len()));
-    let (mut k, mut v) = (f32s(shape.kv_len()), f32s(shape.kv_len()));
-    let (mut out, mut lse) = (f32s(shape.q_len()), f32s(shape.lse_len()));
-    let (mut dq, mut dk, mut dv) = (
-        f32s(shape.q_len()),
-        f32s(shape.kv_len()),
-        f32s(shape.kv_len()),
-    );
+    let of = |n| Guarded::<T>::filled(n, end);
+    let (mut q, mut grad) = (of(shape.q_len()), of(shape.q_len()));
+    let (mut k, mut v) = (of(shape.kv_len()), of(shape.kv_len()));
+    let mut out = of(shape.q_len());
+    let mut lse = Guarded::<f32>::filled(shape.lse_len(), end);
+    let (mut dq, mut dk, mut dv) = (of(shape.q_len()), of(shape.kv_len()), of(shape.kv_len()));
     let sight = Sight {
         lens: None,
         causal: Some(keys - queries),
     };
     let (q, k, v) = (q.get(), k.get(), v.get());
-    attention::forward(q, k, v, &shape, &sight, out.get(), lse.get());
-    let saved = Saved {
-        q,
-        k,
-        v,
-        out: out.get(),
-        lse: lse.get(),
-        grad: grad.get(),
-    };
-    attention::backward(&saved, &shape, &sight, dq.get(), dk.get(), dv.get());
+    for compute in [Compute::F32, Compute::Bf16] {
+        attention::forward(q, k, v, &shape, &sight, compute, out.get(), lse.get());
+        let saved = Saved {
+            q,
+            k,
+            v,
+            out: out.get(),
+            lse: lse.get(),
+            grad: grad.get(),
+        };
+        attention::backward(
+            &saved,
+            &shape,
+            &sight,
+            compute,
+            dq.get(),
+            dk.get(),
+            dv.get(),
+        );
+    }
+    let mut qkv = of(3 * keys * dim);
+    let mut one = of(keys * dim);
+    attention::bidirectional(qkv.get(), &[keys], (1, dim), Compute::Bf16, one.get());
+    let mut q = Guarded::<f32>::filled(shape.q_len(), end);
+    let mut out = Guarded::<f32>::filled(shape.q_len(), end);
     let (mut kc, mut vc) = (
         Guarded::<T>::filled(shape.kv_len(), end),
         Guarded::<T>::filled(shape.kv_len(), end),
@@ -191,7 +203,7 @@ fn attend<T: Element>(queries: usize, keys: usize, dim: usize, end: bool) {
         kv_heads: 1,
         dim,
     };
-    attention::decode(q, &batch, out.get());
+    attention::decode(q.get(), &batch, out.get());
 }
 
 fn rows(m: usize, d: usize, end: bool) {

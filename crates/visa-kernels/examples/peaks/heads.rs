@@ -9,8 +9,7 @@ use visa_kernels::packed::{PackedMatrix, Uses};
 
 use crate::measure::{Peak, random, share};
 
-pub(crate) fn attention() {
-    println!("\nattention, GFLOP/s (share of f32 peak): forward, backward");
+fn masked(compute: Compute, peak: Peak) {
     for (batch, s, heads, kv_heads, dim, causal) in [
         (16, 256, 4, 2, 64, true),
         (32, 128, 6, 6, 64, true),
@@ -40,8 +39,8 @@ pub(crate) fn attention() {
         let (mut out, mut lse) = (q.clone(), vec![0.0; shape.lse_len()]);
         let (mut dq, mut dk, mut dv) = (q.clone(), k.clone(), v.clone());
         let work = 4.0 * (batch * heads * s * s * dim) as f64 / if causal { 2.0 } else { 1.0 };
-        let forward = share(Peak::F32, work, || {
-            attention::forward(&q, &k, &v, &shape, &sight, &mut out, &mut lse);
+        let forward = share(peak, work, || {
+            attention::forward(&q, &k, &v, &shape, &sight, compute, &mut out, &mut lse);
         });
         let saved = Saved {
             q: &q,
@@ -51,10 +50,20 @@ pub(crate) fn attention() {
             lse: &lse,
             grad: &grad,
         };
-        let backward = share(Peak::F32, 2.5 * work, || {
-            attention::backward(&saved, &shape, &sight, &mut dq, &mut dk, &mut dv);
+        let backward = share(peak, 2.5 * work, || {
+            attention::backward(&saved, &shape, &sight, compute, &mut dq, &mut dk, &mut dv);
         });
         println!("  {batch} × {s} × {heads}/{kv_heads} × {dim}  {forward}  {backward}");
+    }
+}
+
+pub(crate) fn attention() {
+    for (compute, peak, name) in [
+        (Compute::F32, Peak::F32, "f32"),
+        (Compute::Bf16, Peak::Bf16, "bf16"),
+    ] {
+        println!("\nattention in {name}, GFLOP/s (share of its peak): forward, backward");
+        masked(compute, peak);
     }
     println!("\ndecoding, 32 rows, 6 heads of 64, bf16 caches: GB/s of them (share of memory)");
     for (shared, own) in [(0, 256), (128, 64), (1024, 64)] {

@@ -12,9 +12,9 @@
 
 use rayon::prelude::*;
 
-use super::transpose;
+use super::rows::{dots, transpose, weigh};
 use crate::buffer::{Scratch, Shared, with_scratch};
-use crate::element::{Element, sealed::Lanes};
+use crate::element::Element;
 use crate::gemm::tile::{Left, multiply};
 use crate::math::exp;
 use crate::simd::Simd;
@@ -266,7 +266,7 @@ kernel! {
             let vp = cache.v.as_ptr().add(c0 * cache.position + g * cache.head);
             if rows <= FEW {
                 for i in 0..rows {
-                    dots::<S, T>(own.add(i * dim), kp, cache.position, dim, n, s.add(i * KEYS));
+                    dots::<S, f32, T>(own.add(i * dim), kp, cache.position, dim, n, s.add(i * KEYS));
                 }
             } else {
                 transpose::<S, T>(kp, cache.position, n, dim, kt.as_mut_ptr(), KEYS);
@@ -362,74 +362,5 @@ unsafe fn shift<S: Simd>(row: &mut [f32], scale: f32, top: &mut f32, sum: &mut f
         *sum = *sum * factor + more.sum();
         *top = new;
         factor
-    }
-}
-
-/// `s[j] = q · k_j`, reading the keys as they lie, four at a time.
-#[inline(always)]
-unsafe fn dots<S: Simd, T: Lanes>(
-    q: *const f32,
-    k: *const T,
-    stride: usize,
-    dim: usize,
-    count: usize,
-    s: *mut f32,
-) {
-    unsafe {
-        let mut j = 0;
-        while j < count {
-            let four = if count - j >= 4 { 4 } else { 1 };
-            let mut sums = [S::splat(0.0); 4];
-            let mut d = 0;
-            while d < dim {
-                let x = S::load_n(q.add(d), dim - d);
-                for (i, sum) in sums.iter_mut().enumerate().take(four) {
-                    let k: S = T::load(k.add((j + i) * stride + d), dim - d);
-                    *sum = x.fma(k, *sum);
-                }
-                d += S::LANES;
-            }
-            for (i, sum) in sums.iter().enumerate().take(four) {
-                *s.add(j + i) = sum.sum();
-            }
-            j += four;
-        }
-    }
-}
-
-/// `acc += Σ_j p[j] · v_j`
-#[inline(always)]
-unsafe fn weigh<S: Simd, T: Lanes>(
-    p: *const f32,
-    v: *const T,
-    stride: usize,
-    dim: usize,
-    count: usize,
-    acc: *mut f32,
-) {
-    unsafe {
-        let mut d = 0;
-        // Sums of four vectors at a time stay in registers.
-        while d < dim {
-            let wide = if dim - d >= 4 * S::LANES { 4 } else { 1 };
-            let mut sums = [S::splat(0.0); 4];
-            for (i, sum) in sums.iter_mut().enumerate().take(wide) {
-                let at = d + i * S::LANES;
-                *sum = S::load_n(acc.add(at), dim - at);
-            }
-            for j in 0..count {
-                let weight = S::splat(*p.add(j));
-                for (i, sum) in sums.iter_mut().enumerate().take(wide) {
-                    let at = d + i * S::LANES;
-                    let v: S = T::load(v.add(j * stride + at), dim - at);
-                    *sum = weight.fma(v, *sum);
-                }
-            }
-            for (i, sum) in sums.iter().enumerate().take(wide) {
-                let at = d + i * S::LANES;
-                sum.store_n(acc.add(at), dim - at);
-            }
-            d += wide * S::LANES;
-        }
     }
 }

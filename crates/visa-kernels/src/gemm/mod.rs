@@ -10,10 +10,11 @@
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod amx;
 #[cfg(target_arch = "x86_64")]
-mod dot;
-mod lanes;
+pub(crate) mod dot;
+pub(crate) mod inside;
+pub(crate) mod lanes;
 #[macro_use]
-mod method;
+pub(crate) mod method;
 mod across;
 mod along;
 #[cfg(target_arch = "x86_64")]

@@ -75,32 +75,61 @@ impl Layout {
 
     /// Packs `view` into `words`.
     pub(crate) fn pack<T: Element>(&self, view: &View<'_, T>, words: &mut [u32]) {
-        assert!(view.rows == self.rows && view.depth == self.depth);
-        assert!(words.len() >= self.words());
+        if view.rows * view.depth < 1 << 16 {
+            return self.pack_here(view, words);
+        }
         let panels = self.rows.div_ceil(self.wide);
-        let out = Shared::new(words);
         // Where rows are contiguous, panels side by side read whole pages of them.
         let group = 384 / self.wide;
         let blocks = self.depth.div_ceil(self.block);
-        let tasks = blocks * panels.div_ceil(group);
-        let run = |task: usize| {
-            let k0 = task % blocks * self.block;
-            let p0 = task / blocks * group;
-            let depth = self.block.min(self.depth - k0);
-            let count = group.min(panels - p0);
-            // SAFETY: the layout's kind is one that this processor has; each
-            // task writes its own panels of its own block, inside `words`.
-            unsafe {
-                let to = out.get().add(self.at(p0, k0));
-                with_method!(self.kind, M => {
-                    M::pack_right(view, p0 * M::WIDE, count, k0, depth, to);
-                });
-            }
-        };
-        if view.rows * view.depth < 1 << 16 {
-            (0..tasks).for_each(run);
-        } else {
-            (0..tasks).into_par_iter().for_each(run);
+        let out = self.room(view, words);
+        (0..blocks * panels.div_ceil(group))
+            .into_par_iter()
+            .for_each(|task| {
+                let p0 = task / blocks * group;
+                let count = group.min(panels - p0);
+                // SAFETY: each task writes its own panels of its own block.
+                unsafe { self.pack_part(view, task % blocks, p0, count, out) };
+            });
+    }
+
+    /// The same on this thread alone.
+    pub(crate) fn pack_here<T: Element>(&self, view: &View<'_, T>, words: &mut [u32]) {
+        let panels = self.rows.div_ceil(self.wide);
+        let out = self.room(view, words);
+        for block in 0..self.depth.div_ceil(self.block) {
+            // SAFETY: nobody else writes the panels.
+            unsafe { self.pack_part(view, block, 0, panels, out) };
+        }
+    }
+
+    fn room<T>(&self, view: &View<'_, T>, words: &mut [u32]) -> Shared<u32> {
+        assert!(view.rows == self.rows && view.depth == self.depth);
+        assert!(words.len() >= self.words());
+        Shared::new(words)
+    }
+
+    /// Packs `count` panels of a block, from panel `p0` on.
+    ///
+    /// # Safety
+    /// `out` has room for the layout; nobody else uses those panels.
+    unsafe fn pack_part<T: Element>(
+        &self,
+        view: &View<'_, T>,
+        block: usize,
+        p0: usize,
+        count: usize,
+        out: Shared<u32>,
+    ) {
+        let k0 = block * self.block;
+        let depth = self.block.min(self.depth - k0);
+        // SAFETY: the layout's kind is one that this processor has; the panels
+        // lie inside `out`.
+        unsafe {
+            let to = out.get().add(self.at(p0, k0));
+            with_method!(self.kind, M => {
+                M::pack_right(view, p0 * M::WIDE, count, k0, depth, to);
+            });
         }
     }
 

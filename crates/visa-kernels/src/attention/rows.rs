@@ -1,0 +1,251 @@
+//! What attention does to rows: scores to weights, and the plain sums over keys
+//! that are read as they lie.
+
+use crate::element::{Element, sealed::Lanes};
+use crate::math::exp;
+use crate::simd::Simd;
+
+/// `to [dim, ld] = fromᵀ` for `count` rows of `from`, `stride` apart; `ld` is at
+/// least `count` rounded up to whole vectors, which are all written.
+#[inline(always)]
+pub(super) unsafe fn transpose<S: Simd, T: Lanes>(
+    from: *const T,
+    stride: usize,
+    count: usize,
+    dim: usize,
+    to: *mut f32,
+    ld: usize,
+) {
+    for j in (0..count).step_by(S::LANES) {
+        for d in (0..dim).step_by(S::LANES) {
+            // SAFETY: the caller's rows, and the parts of them that exist.
+            unsafe {
+                let mut x = [S::splat(0.0); 16];
+                for (i, x) in x.iter_mut().enumerate().take(S::LANES.min(count - j)) {
+                    *x = T::load(from.add((j + i) * stride + d), dim - d);
+                }
+                S::transpose(&mut x);
+                for (i, x) in x.iter().enumerate().take(S::LANES.min(dim - d)) {
+                    x.store(to.add((d + i) * ld + j));
+                }
+            }
+        }
+    }
+}
+
+/// Turns the first `visible` scores of a row into exponentials, the others into
+/// zeros: the logarithm of the sum of the unshifted exponentials, and the sum.
+#[inline(always)]
+pub(super) unsafe fn softmax<S: Simd>(row: &mut [f32], visible: usize, scale: f32) -> (f32, f32) {
+    unsafe {
+        let (row, rest) = row.split_at_mut(visible.min(row.len()));
+        rest.fill(0.0);
+        let n = row.len();
+        if n == 0 {
+            return (f32::INFINITY, 0.0);
+        }
+        let p = row.as_mut_ptr();
+        let mut top = S::splat(f32::NEG_INFINITY);
+        let mut i = 0;
+        while i + S::LANES <= n {
+            top = top.max(S::load(p.add(i)));
+            i += S::LANES;
+        }
+        let max = row[i..].iter().copied().fold(top.top(), f32::max);
+        let (shift, factor) = (S::splat(-max * scale), S::splat(scale));
+        let mut sum = S::splat(0.0);
+        let mut i = 0;
+        while i < n {
+            exp(S::load_n(p.add(i), n - i).fma(factor, shift)).store_n(p.add(i), n - i);
+            // Read again, because a part has zeros past its end only then.
+            sum = sum.add(S::load_n(p.add(i), n - i));
+            i += S::LANES;
+        }
+        let sum = sum.sum();
+        (max * scale + sum.ln(), sum)
+    }
+}
+
+/// `s[j] = q · k_j`, reading the keys as they lie, four at a time.
+#[inline(always)]
+pub(super) unsafe fn dots<S: Simd, Q: Lanes, T: Lanes>(
+    q: *const Q,
+    k: *const T,
+    stride: usize,
+    dim: usize,
+    count: usize,
+    s: *mut f32,
+) {
+    unsafe {
+        let mut j = 0;
+        while j < count {
+            let four = if count - j >= 4 { 4 } else { 1 };
+            let mut sums = [S::splat(0.0); 4];
+            let mut d = 0;
+            while d < dim {
+                let x: S = Q::load(q.add(d), dim - d);
+                for (i, sum) in sums.iter_mut().enumerate().take(four) {
+                    let k: S = T::load(k.add((j + i) * stride + d), dim - d);
+                    *sum = x.fma(k, *sum);
+                }
+                d += S::LANES;
+            }
+            for (i, sum) in sums.iter().enumerate().take(four) {
+                *s.add(j + i) = sum.sum();
+            }
+            j += four;
+        }
+    }
+}
+
+/// `acc += Σ_j p[j] · v_j`
+#[inline(always)]
+pub(super) unsafe fn weigh<S: Simd, T: Lanes>(
+    p: *const f32,
+    v: *const T,
+    stride: usize,
+    dim: usize,
+    count: usize,
+    acc: *mut f32,
+) {
+    unsafe {
+        let mut d = 0;
+        // Sums of four vectors at a time stay in registers.
+        while d < dim {
+            let wide = if dim - d >= 4 * S::LANES { 4 } else { 1 };
+            let mut sums = [S::splat(0.0); 4];
+            for (i, sum) in sums.iter_mut().enumerate().take(wide) {
+                let at = d + i * S::LANES;
+                *sum = S::load_n(acc.add(at), dim - at);
+            }
+            for j in 0..count {
+                let weight = S::splat(*p.add(j));
+                for (i, sum) in sums.iter_mut().enumerate().take(wide) {
+                    let at = d + i * S::LANES;
+                    let v: S = T::load(v.add(j * stride + at), dim - at);
+                    *sum = weight.fma(v, *sum);
+                }
+            }
+            for (i, sum) in sums.iter().enumerate().take(wide) {
+                let at = d + i * S::LANES;
+                sum.store_n(acc.add(at), dim - at);
+            }
+            d += wide * S::LANES;
+        }
+    }
+}
+
+kernel! {
+    /// Scores of `visible.len()` queries to exponentials, zero behind those that a
+    /// query sees and up to `most`; writes the logarithms of the sums of the
+    /// unshifted ones to `logs`, and what the rows are to be multiplied with.
+    pub(super) fn weights<S>(
+        s: *mut f32,
+        ld: usize,
+        most: usize,
+        visible: &[usize],
+        scale: f32,
+        logs: &mut [f32],
+        factors: &mut [f32],
+    ) {
+        for (i, visible) in visible.iter().enumerate() {
+            let row = std::slice::from_raw_parts_mut(s.add(i * ld), most);
+            let (log, sum) = softmax::<S>(row, *visible, scale);
+            logs[i] = log;
+            factors[i] = if *visible == 0 { 0.0 } else { 1.0 / sum };
+        }
+    }
+}
+
+kernel! {
+    /// `to_i = factor_i · from_i` for rows of `dim` numbers.
+    pub(super) fn store<S; T: Element>(
+        from: *const f32,
+        factors: &[f32],
+        dim: usize,
+        to: *mut T,
+        row: usize,
+    ) {
+        for (i, factor) in factors.iter().enumerate() {
+            let factor = S::splat(*factor);
+            let mut d = 0;
+            while d < dim {
+                let x = S::load_n(from.add(i * dim + d), dim - d).mul(factor);
+                T::store(to.add(i * row + d), dim - d, x);
+                d += S::LANES;
+            }
+        }
+    }
+}
+
+kernel! {
+    /// From scores `p` and `dP` in `ds`, both `[visible.len(), ld]`: the weights
+    /// `P = e^(s · scale − log)` and `P ∘ (dP − Σ_d do ∘ o) · scale` in their
+    /// places, zero behind those that a query sees and up to `most`.
+    pub(super) fn slopes<S; T: Element>(
+        p: *mut f32,
+        ds: *mut f32,
+        ld: usize,
+        most: usize,
+        visible: &[usize],
+        scale: f32,
+        logs: &[f32],
+        out: *const T,
+        grad: *const T,
+        row: usize,
+        dim: usize,
+    ) {
+        for (i, &visible) in visible.iter().enumerate() {
+            let mut dot = S::splat(0.0);
+            let mut d = 0;
+            while d < dim {
+                let o: S = T::load(out.add(i * row + d), dim - d);
+                dot = o.fma(T::load(grad.add(i * row + d), dim - d), dot);
+                d += S::LANES;
+            }
+            let dot = S::splat(dot.sum());
+            let (factor, shift) = (S::splat(scale), S::splat(-logs[i]));
+            let (p, ds) = (p.add(i * ld), ds.add(i * ld));
+            let mut j = 0;
+            while j < visible {
+                let n = visible - j;
+                let weight = exp(S::load_n(p.add(j), n).fma(factor, shift));
+                let slope = S::load_n(ds.add(j), n).sub(dot);
+                weight.store_n(p.add(j), n);
+                weight.mul(slope).mul(factor).store_n(ds.add(j), n);
+                j += S::LANES;
+            }
+            std::slice::from_raw_parts_mut(p.add(visible), most - visible).fill(0.0);
+            std::slice::from_raw_parts_mut(ds.add(visible), most - visible).fill(0.0);
+        }
+    }
+}
+
+kernel! {
+    /// The output of one query over keys that are read as they lie.
+    pub(super) fn one<S; T: Element>(
+        q: *const T,
+        k: *const T,
+        v: *const T,
+        stride: usize,
+        dim: usize,
+        visible: usize,
+        scale: f32,
+        s: &mut [f32],
+        acc: &mut [f32],
+        out: *mut T,
+    ) -> f32 {
+        dots::<S, T, T>(q, k, stride, dim, visible, s.as_mut_ptr());
+        let (log, sum) = softmax::<S>(&mut s[..visible], visible, scale);
+        acc.fill(0.0);
+        weigh::<S, T>(s.as_ptr(), v, stride, dim, visible, acc.as_mut_ptr());
+        let factor = S::splat(if visible == 0 { 0.0 } else { 1.0 / sum });
+        let mut d = 0;
+        while d < dim {
+            let x = S::load_n(acc.as_ptr().add(d), dim - d).mul(factor);
+            T::store(out.add(d), dim - d, x);
+            d += S::LANES;
+        }
+        log
+    }
+}
