@@ -2,13 +2,14 @@
 
 use rayon::prelude::*;
 
+use crate::element::Element;
 use crate::math::{normal, sigmoid};
 
 /// Elements that one task takes.
 const BLOCK: usize = 1 << 14;
 
 /// `y = x · Φ(x)`, `Φ` being the normal distribution function.
-pub fn gelu_forward(x: &[f32], y: &mut [f32]) {
+pub fn gelu_forward<T: Element>(x: &[T], y: &mut [T]) {
     assert_eq!(x.len(), y.len());
     y.par_chunks_mut(BLOCK)
         .zip(x.par_chunks(BLOCK))
@@ -16,12 +17,12 @@ pub fn gelu_forward(x: &[f32], y: &mut [f32]) {
 }
 
 kernel! {
-    fn gelu_forward_part<S>(x: &[f32], y: &mut [f32]) {
+    fn gelu_forward_part<S; T: Element>(x: &[T], y: &mut [T]) {
         let n = x.len();
         let mut i = 0;
         while i < n {
-            let v = S::load_n(x.as_ptr().add(i), n - i);
-            v.mul(normal(v).0).store_n(y.as_mut_ptr().add(i), n - i);
+            let v: S = T::load(x.as_ptr().add(i), n - i);
+            T::store(y.as_mut_ptr().add(i), n - i, v.mul(normal(v).0));
             i += S::LANES;
         }
     }
@@ -54,7 +55,7 @@ kernel! {
 }
 
 /// `y = g · σ(g) · u`
-pub fn swiglu_forward(g: &[f32], u: &[f32], y: &mut [f32]) {
+pub fn swiglu_forward<T: Element>(g: &[T], u: &[T], y: &mut [T]) {
     assert!(g.len() == u.len() && g.len() == y.len());
     y.par_chunks_mut(BLOCK)
         .zip(g.par_chunks(BLOCK))
@@ -63,20 +64,20 @@ pub fn swiglu_forward(g: &[f32], u: &[f32], y: &mut [f32]) {
 }
 
 kernel! {
-    fn swiglu_forward_part<S>(g: &[f32], u: &[f32], y: &mut [f32]) {
+    fn swiglu_forward_part<S; T: Element>(g: &[T], u: &[T], y: &mut [T]) {
         let n = g.len();
         let mut i = 0;
         while i < n {
-            let gv = S::load_n(g.as_ptr().add(i), n - i);
-            let uv = S::load_n(u.as_ptr().add(i), n - i);
-            gv.mul(sigmoid(gv)).mul(uv).store_n(y.as_mut_ptr().add(i), n - i);
+            let gv: S = T::load(g.as_ptr().add(i), n - i);
+            let uv: S = T::load(u.as_ptr().add(i), n - i);
+            T::store(y.as_mut_ptr().add(i), n - i, gv.mul(sigmoid(gv)).mul(uv));
             i += S::LANES;
         }
     }
 }
 
 /// With `s = σ(g)`: `dg = dy · u · s · (1 + g · (1 − s))`, `du = dy · g · s`
-pub fn swiglu_backward(g: &[f32], u: &[f32], dy: &[f32], dg: &mut [f32], du: &mut [f32]) {
+pub fn swiglu_backward<T: Element>(g: &[T], u: &[T], dy: &[T], dg: &mut [T], du: &mut [T]) {
     let n = g.len();
     assert!(u.len() == n && dy.len() == n && dg.len() == n && du.len() == n);
     dg.par_chunks_mut(BLOCK)
@@ -89,19 +90,19 @@ pub fn swiglu_backward(g: &[f32], u: &[f32], dy: &[f32], dg: &mut [f32], du: &mu
 }
 
 kernel! {
-    fn swiglu_backward_part<S>(g: &[f32], u: &[f32], dy: &[f32], dg: &mut [f32], du: &mut [f32]) {
+    fn swiglu_backward_part<S; T: Element>(g: &[T], u: &[T], dy: &[T], dg: &mut [T], du: &mut [T]) {
         let n = g.len();
         let one = S::splat(1.0);
         let mut i = 0;
         while i < n {
             let left = n - i;
-            let gv = S::load_n(g.as_ptr().add(i), left);
-            let uv = S::load_n(u.as_ptr().add(i), left);
-            let d = S::load_n(dy.as_ptr().add(i), left);
+            let gv: S = T::load(g.as_ptr().add(i), left);
+            let uv: S = T::load(u.as_ptr().add(i), left);
+            let d: S = T::load(dy.as_ptr().add(i), left);
             let s = sigmoid(gv);
             let slope = s.mul(gv.fma(one.sub(s), one));
-            d.mul(uv).mul(slope).store_n(dg.as_mut_ptr().add(i), left);
-            d.mul(gv).mul(s).store_n(du.as_mut_ptr().add(i), left);
+            T::store(dg.as_mut_ptr().add(i), left, d.mul(uv).mul(slope));
+            T::store(du.as_mut_ptr().add(i), left, d.mul(gv).mul(s));
             i += S::LANES;
         }
     }
@@ -121,7 +122,7 @@ pub fn add(a: &[f32], b: &[f32], y: &mut [f32]) {
 }
 
 /// Sums of the columns of `x [rows, d]` into `out [d]`: the gradient of a bias.
-pub fn column_sums(x: &[f32], out: &mut [f32]) {
+pub fn column_sums<T: Element>(x: &[T], out: &mut [f32]) {
     let d = out.len();
     assert!(d > 0 && x.len().is_multiple_of(d));
     // Blocks of fixed size, summed in order: the same bytes for any threads.
@@ -132,7 +133,7 @@ pub fn column_sums(x: &[f32], out: &mut [f32]) {
             let mut sum = vec![0.0; d];
             for row in x.chunks_exact(d) {
                 for (s, v) in sum.iter_mut().zip(row) {
-                    *s += v;
+                    *s += v.to_f32();
                 }
             }
             sum

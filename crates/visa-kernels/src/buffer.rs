@@ -10,9 +10,9 @@ use crate::element::Element;
 
 /// A vector of `n` numbers filled by `fill`, which must write every element and
 /// read none before.
-pub fn new_vec(n: usize, fill: impl FnOnce(&mut [f32])) -> Vec<f32> {
-    let mut v: Vec<f32> = Vec::with_capacity(n);
-    // SAFETY: the capacity is n, any bits are a valid f32, and the one caller's
+pub fn new_vec<T: Element>(n: usize, fill: impl FnOnce(&mut [T])) -> Vec<T> {
+    let mut v: Vec<T> = Vec::with_capacity(n);
+    // SAFETY: the capacity is n, any bits are a valid number, and the one caller's
     // duty, to write before reading, is kept by every kernel of this crate.
     #[allow(clippy::uninit_vec)]
     unsafe {

@@ -53,19 +53,18 @@ pub enum Start<'a> {
     Add,
 }
 
-/// `y = x · wᵀ + bias`
+/// `y = start + x · wᵀ`
 pub fn forward<X: Element, W: Element, Y: Element>(
     x: &[X],
     w: &[W],
-    bias: Option<&[f32]>,
+    start: Start<'_>,
     y: &mut [Y],
     s: Sizes,
     c: Compute,
 ) {
     if s.m <= skinny::MOST_ROWS {
-        return skinny::forward(x, w, bias, y, (s.m, s.n, s.k));
+        return skinny::forward(x, w, start, y, (s.m, s.n, s.k));
     }
-    let start = bias.map_or(Start::Zero, Start::Bias);
     let left = View::rows(x, s.m, s.k);
     gemm::with_right(View::rows(w, s.n, s.k), c, |right| {
         gemm::product(left, right, start, y);

@@ -6,6 +6,7 @@
 
 use rayon::prelude::*;
 
+use crate::element::Element;
 use crate::simd::Simd;
 
 /// Rows of a block; fixed, so that sums are always grouped in the same way.
@@ -24,7 +25,7 @@ fn gather(parts: &[f32], out: &mut [f32]) {
 }
 
 /// `y = x · r · w` with `r = 1 / sqrt(mean(x²) + eps)`; `x, y [rows, d]`, `w [d]`.
-pub fn rms_forward(x: &[f32], w: &[f32], eps: f32, y: &mut [f32]) {
+pub fn rms_forward<Y: Element>(x: &[f32], w: &[f32], eps: f32, y: &mut [Y]) {
     let d = w.len();
     assert!(d > 0 && x.len() == y.len() && x.len().is_multiple_of(d));
     let block = block_rows(x.len() / d, d) * d;
@@ -34,17 +35,15 @@ pub fn rms_forward(x: &[f32], w: &[f32], eps: f32, y: &mut [f32]) {
 }
 
 kernel! {
-    fn rms_forward_rows<S>(x: &[f32], w: &[f32], eps: f32, y: &mut [f32]) {
+    fn rms_forward_rows<S; Y: Element>(x: &[f32], w: &[f32], eps: f32, y: &mut [Y]) {
         let d = w.len();
         for (x, y) in x.chunks_exact(d).zip(y.chunks_exact_mut(d)) {
             let r = S::splat(rms_scale::<S>(x, eps));
             let mut i = 0;
             while i < d {
                 let n = d - i;
-                S::load_n(x.as_ptr().add(i), n)
-                    .mul(r)
-                    .mul(S::load_n(w.as_ptr().add(i), n))
-                    .store_n(y.as_mut_ptr().add(i), n);
+                let v = S::load_n(x.as_ptr().add(i), n).mul(r);
+                Y::store(y.as_mut_ptr().add(i), n, v.mul(S::load_n(w.as_ptr().add(i), n)));
                 i += S::LANES;
             }
         }

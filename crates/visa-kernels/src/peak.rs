@@ -207,7 +207,7 @@ mod tests {
             let peak = best(&mut || flops(compute, 200_000));
             let product = best(&mut || {
                 let start = Instant::now();
-                crate::matmul::forward(&x, &w, None, &mut y, s, compute);
+                crate::matmul::forward(&x, &w, crate::matmul::Start::Zero, &mut y, s, compute);
                 (2 * s.m * s.n * s.k) as f64 / start.elapsed().as_secs_f64()
             });
             // Another process may take the processor away during one of the two.

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+use crate::element::Element;
+
 /// Cosines, then sines, of all positions so far: `[positions, D]`, where a row
 /// holds D/2 cosines and D/2 sines.
 type Table = Arc<Vec<f32>>;
@@ -39,18 +41,17 @@ fn table(dim: usize, theta: f32, positions: usize) -> Table {
     table.clone()
 }
 
-/// Rotates `x [tokens, heads, dim]` at `positions [tokens]` into `y`; backwards
-/// (the gradient) if `reverse`. `dim` is even.
-pub fn rotate(
-    x: &[f32],
+/// Rotates `x [tokens, heads, dim]` at `positions [tokens]` in its place;
+/// backwards (the gradient) if `reverse`. `dim` is even.
+pub fn rotate<T: Element>(
+    x: &mut [T],
     positions: &[u32],
     (heads, dim): (usize, usize),
     theta: f32,
     reverse: bool,
-    y: &mut [f32],
 ) {
     let width = heads * dim;
-    assert!(dim % 2 == 0 && x.len() == positions.len() * width && y.len() == x.len());
+    assert!(dim % 2 == 0 && x.len() == positions.len() * width);
     let Some(last) = positions.iter().max() else {
         return;
     };
@@ -59,21 +60,19 @@ pub fn rotate(
     }
     let table = table(dim, theta, *last as usize + 1);
     let block = ((1 << 14) / width).max(1);
-    y.par_chunks_mut(block * width)
-        .zip(x.par_chunks(block * width))
+    x.par_chunks_mut(block * width)
         .zip(positions.par_chunks(block))
-        .for_each(|((y, x), p)| rows(x, p, &table, heads, dim, reverse, y));
+        .for_each(|(x, p)| rows(x, p, &table, heads, dim, reverse));
 }
 
 kernel! {
-    fn rows<S>(
-        x: &[f32],
+    fn rows<S; T: Element>(
+        x: &mut [T],
         positions: &[u32],
         table: &[f32],
         heads: usize,
         dim: usize,
         reverse: bool,
-        y: &mut [f32],
     ) {
         let half = dim / 2;
         let sign = S::splat(if reverse { -1.0 } else { 1.0 });
@@ -86,10 +85,10 @@ kernel! {
                 let sin = S::load_n(angles.add(half + i), n).mul(sign);
                 for h in 0..heads {
                     let at = (t * heads + h) * dim + i;
-                    let a = S::load_n(x.as_ptr().add(at), n);
-                    let b = S::load_n(x.as_ptr().add(at + half), n);
-                    a.mul(cos).sub(b.mul(sin)).store_n(y.as_mut_ptr().add(at), n);
-                    b.fma(cos, a.mul(sin)).store_n(y.as_mut_ptr().add(at + half), n);
+                    let (one, other) = (x.as_mut_ptr().add(at), x.as_mut_ptr().add(at + half));
+                    let (a, b): (S, S) = (T::load(one, n), T::load(other, n));
+                    T::store(one, n, a.mul(cos).sub(b.mul(sin)));
+                    T::store(other, n, b.fma(cos, a.mul(sin)));
                 }
                 i += S::LANES;
             }

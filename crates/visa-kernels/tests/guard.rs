@@ -89,7 +89,7 @@ fn products<T: Element>(s: Sizes, end: bool) {
     let mut dw = Guarded::<f32>::new(n * k, end);
     let (x, w, dy, bias) = (x.get(), w.get(), dy.get(), &*bias.get());
     for compute in [Compute::F32, Compute::Bf16] {
-        matmul::forward(x, w, Some(bias), y.get(), s, compute);
+        matmul::forward(x, w, Start::Bias(bias), y.get(), s, compute);
         matmul::grad_input(dy, w, dx.get(), true, s, compute);
         matmul::grad_weight(dy, x, dw.get(), true, s, compute);
     }
@@ -224,7 +224,7 @@ fn rows(m: usize, d: usize, end: bool) {
     activation::column_sums(x, dw.get());
     if d.is_multiple_of(2) {
         let positions: Vec<u32> = (0..m as u32).collect();
-        rope::rotate(x, &positions, (1, d), 1e4, false, y.get());
+        rope::rotate(y.get(), &positions, (1, d), 1e4, false);
     }
     let s = adamw::Step {
         lr: 0.1,

@@ -25,7 +25,7 @@ fn check_layer(s: Sizes, compute: Compute, seed: u64) {
     let seen = |x: f32, rounds: bool| if rounds { rounded(x) } else { x };
 
     let mut y = vec![f32::NAN; m * n];
-    matmul::forward(&x, &w, Some(&b), &mut y, s, compute);
+    matmul::forward(&x, &w, Start::Bias(&b), &mut y, s, compute);
     // Few rows are multiplied in f32 at any precision.
     let forward = rounds && m > 16;
     check_product(
@@ -70,7 +70,7 @@ fn check_stored(s: Sizes, seed: u64) {
     let b = random(n, rng);
     for compute in [Compute::F32, Compute::Bf16] {
         let mut y = vec![bf16::NAN; m * n];
-        matmul::forward(&x, &w, Some(&b), &mut y, s, compute);
+        matmul::forward(&x, &w, Start::Bias(&b), &mut y, s, compute);
         check_product(
             "y in bf16",
             |i| y[i].to_f32(),
@@ -208,7 +208,7 @@ fn threads_do_not_change_the_result() {
         let mut dx = vec![0.0; s.m * s.k];
         let mut dw = vec![0.0; s.n * s.k];
         pool.install(|| {
-            matmul::forward(&x, &w, None, &mut y, s, compute);
+            matmul::forward(&x, &w, Start::Zero, &mut y, s, compute);
             matmul::grad_input(&dy, &w, &mut dx, false, s, compute);
             matmul::grad_weight(&dy, &x, &mut dw, false, s, compute);
         });
@@ -234,8 +234,8 @@ fn infinity_and_nan_propagate() {
             let mut y = vec![0.0; s.m * s.n];
             for way in 0..3 {
                 match way {
-                    0 => matmul::forward(&x, &w, None, &mut y, s, Compute::F32),
-                    1 => matmul::forward(&x, &w, None, &mut y, s, Compute::Bf16),
+                    0 => matmul::forward(&x, &w, Start::Zero, &mut y, s, Compute::F32),
+                    1 => matmul::forward(&x, &w, Start::Zero, &mut y, s, Compute::Bf16),
                     _ => packed.forward(&x, Start::Zero, &mut y),
                 }
                 for (at, y) in y.iter().enumerate() {

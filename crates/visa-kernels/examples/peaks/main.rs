@@ -47,7 +47,7 @@ fn rows() {
     });
     line("layer norm, backward", t, 3 * size);
     let positions: Vec<u32> = (0..m as u32).map(|i| i % 256).collect();
-    let t = best(|| rope::rotate(&x, &positions, (4, 64), 1e4, false, &mut y));
+    let t = best(|| rope::rotate(&mut y, &positions, (4, 64), 1e4, false));
     line("rope", t, 2 * size);
     let (g, u, dy) = (random(m * f, 1), random(m * f, 2), random(m * f, 3));
     let (mut a, mut b) = (g.clone(), g.clone());

@@ -46,7 +46,7 @@ pub(crate) fn products() {
                 s,
                 &[
                     share(peak, work, || {
-                        matmul::forward(&x, &w, None, &mut y, s, compute);
+                        matmul::forward(&x, &w, Start::Zero, &mut y, s, compute);
                     }),
                     share(peak, work, || {
                         matmul::grad_input(&dy, &w, &mut dx, false, s, compute);
@@ -129,12 +129,12 @@ pub(crate) fn few_rows() {
         let bytes = (layers as usize * n * k) as f64;
         let plain = share(Peak::Memory, 4.0 * bytes, || {
             for w in &w {
-                matmul::forward(&x, w, None, &mut y, s, Compute::F32);
+                matmul::forward(&x, w, Start::Zero, &mut y, s, Compute::F32);
             }
         });
         let half = share(Peak::Memory, 2.0 * bytes, || {
             for w in &h {
-                matmul::forward(&x, w, None, &mut y, s, Compute::F32);
+                matmul::forward(&x, w, Start::Zero, &mut y, s, Compute::F32);
             }
         });
         let once = share(Peak::Memory, 2.0 * bytes, || {

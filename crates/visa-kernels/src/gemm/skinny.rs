@@ -6,27 +6,32 @@ use rayon::prelude::*;
 
 use crate::buffer::Shared;
 use crate::element::Element;
+use crate::matmul::Start;
 use crate::simd::Simd;
+
+use super::method::Begin;
 
 /// Rows of `x` up to which this path is the faster one.
 pub(crate) const MOST_ROWS: usize = 16;
 /// Outputs that one task computes.
 const BLOCK: usize = 64;
 
-/// `y [m, n] = x [m, k] · w [n, k]ᵀ + bias`
+/// `y [m, n] = start + x [m, k] · w [n, k]ᵀ`
 pub(crate) fn forward<X: Element, W: Element, Y: Element>(
     x: &[X],
     w: &[W],
-    bias: Option<&[f32]>,
+    start: Start<'_>,
     y: &mut [Y],
     (m, n, k): (usize, usize, usize),
 ) {
     assert!(x.len() == m * k && w.len() == n * k && y.len() == m * n);
-    assert!(bias.is_none_or(|b| b.len() == n));
+    if let Start::Bias(bias) = start {
+        assert_eq!(bias.len(), n, "a bias for each column");
+    }
     let out = Shared::new(y);
     let run = |block: usize| {
         let j0 = block * BLOCK;
-        columns(x, w, bias, out, m, n, k, j0, BLOCK.min(n - j0));
+        columns(x, w, start, out, m, n, k, j0, BLOCK.min(n - j0));
     };
     let blocks = n.div_ceil(BLOCK);
     if n * k < 1 << 16 {
@@ -41,7 +46,7 @@ kernel! {
     fn columns<S; X: Element, W: Element, Y: Element>(
         x: &[X],
         w: &[W],
-        bias: Option<&[f32]>,
+        start: Start<'_>,
         y: Shared<Y>,
         m: usize,
         n: usize,
@@ -58,12 +63,16 @@ kernel! {
                 let xp = x.as_ptr().add(i * k);
                 let wp = w.as_ptr().add(j * k);
                 let yp = y.get().add(i * n + j);
-                let bp = bias.map(|b| b.as_ptr().add(j));
+                let begin = match start {
+                    Start::Zero => Begin::Zero,
+                    Start::Add => Begin::Result,
+                    Start::Bias(bias) => Begin::Row(bias.as_ptr().add(j)),
+                };
                 match (high, wide) {
-                    (4, 4) => dots::<S, X, W, Y, 4, 4>(xp, wp, bp, yp, n, k),
-                    (4, _) => dots::<S, X, W, Y, 4, 1>(xp, wp, bp, yp, n, k),
-                    (_, 4) => dots::<S, X, W, Y, 1, 4>(xp, wp, bp, yp, n, k),
-                    _ => dots::<S, X, W, Y, 1, 1>(xp, wp, bp, yp, n, k),
+                    (4, 4) => dots::<S, X, W, Y, 4, 4>(xp, wp, begin, yp, n, k),
+                    (4, _) => dots::<S, X, W, Y, 4, 1>(xp, wp, begin, yp, n, k),
+                    (_, 4) => dots::<S, X, W, Y, 1, 4>(xp, wp, begin, yp, n, k),
+                    _ => dots::<S, X, W, Y, 1, 1>(xp, wp, begin, yp, n, k),
                 }
                 i += high;
             }
@@ -77,7 +86,7 @@ kernel! {
 unsafe fn dots<S: Simd, X: Element, V: Element, Y: Element, const H: usize, const W: usize>(
     x: *const X,
     w: *const V,
-    bias: Option<*const f32>,
+    begin: Begin,
     y: *mut Y,
     n: usize,
     k: usize,
@@ -101,7 +110,13 @@ unsafe fn dots<S: Simd, X: Element, V: Element, Y: Element, const H: usize, cons
         }
         for (i, row) in s.iter().enumerate() {
             for (j, v) in row.iter().enumerate() {
-                *y.add(i * n + j) = Y::from_f32(v.sum() + bias.map_or(0.0, |b| *b.add(j)));
+                let y = y.add(i * n + j);
+                let begin = match begin {
+                    Begin::Zero => 0.0,
+                    Begin::Row(row) => *row.add(j),
+                    Begin::Result => (*y).to_f32(),
+                };
+                *y = Y::from_f32(v.sum() + begin);
             }
         }
     }

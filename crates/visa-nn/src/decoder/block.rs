@@ -7,54 +7,33 @@
 //!
 //! The tape sees one op instead of fifteen, so that only what the backward pass
 //! must have is kept: rotated queries, keys, values, the attention and its
-//! logarithms, `m`, `G·n'` and `U·n'`, in bf16 where products round to it
-//! anyway. Norms and activations are computed again. With checkpointing nothing
+//! logarithms, `m`, `G·n'` and `U·n'`. But for `m` and the logarithms they are bf16
+//! where products round to it anyway, and no f32 copy is ever made. Norms and activations are computed again. With checkpointing nothing
 //! but `x` is kept, and the whole layer is computed again.
 
-use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 use half::bf16;
 use visa_kernels::attention::Saved;
 use visa_kernels::matmul::Compute;
-use visa_kernels::{activation, adamw, convert, new_vec, norm, rope};
+use visa_kernels::{Element, activation, adamw, new_vec, norm, rope};
 
 use super::Layer;
 use crate::DecoderConfig;
+use crate::layers::Linear;
 use crate::ops::{self, Mask, Precision, Sight, Slot, bundle_gradient, floats, slice};
 
-/// Activations until the backward pass.
-enum Kept {
-    F32(Vec<f32>),
-    Bf16(Vec<bf16>),
-}
-
-impl Kept {
-    fn new(x: Vec<f32>, c: Compute) -> Self {
-        match c {
-            Compute::F32 => Self::F32(x),
-            Compute::Bf16 => Self::Bf16(convert::to_vec(&x)),
-        }
-    }
-
-    fn numbers(&self) -> Cow<'_, [f32]> {
-        match self {
-            Self::F32(x) => x.into(),
-            Self::Bf16(x) => Cow::Owned(convert::to_vec(x)),
-        }
-    }
-}
-
-struct Activations {
-    q: Kept,
-    k: Kept,
-    v: Kept,
-    attended: Kept,
+/// What the backward pass reads, stored as `T`.
+struct Activations<T> {
+    q: Vec<T>,
+    k: Vec<T>,
+    v: Vec<T>,
+    attended: Vec<T>,
     lse: Vec<f32>,
-    mid: Kept,
-    gate: Kept,
-    up: Kept,
+    mid: Vec<f32>,
+    gate: Vec<T>,
+    up: Vec<T>,
 }
 
 /// What all layers of a pass have in common.
@@ -101,23 +80,22 @@ impl Pass {
         })))
     }
 
-    fn rotate(&self, x: Vec<f32>, heads: usize, reverse: bool) -> Vec<f32> {
-        new_vec(x.len(), |y| {
-            let shape = (heads, self.dim);
-            rope::rotate(&x, &self.positions, shape, self.theta, reverse, y);
-        })
+    fn rotate<T: Element>(&self, x: &mut [T], heads: usize, reverse: bool) {
+        let shape = (heads, self.dim);
+        rope::rotate(x, &self.positions, shape, self.theta, reverse);
     }
 
-    fn rms(&self, x: &[f32], w: &[f32]) -> Vec<f32> {
+    fn rms<T: Element>(&self, x: &[f32], w: &[f32]) -> Vec<T> {
         new_vec(x.len(), |y| norm::rms_forward(x, w, self.eps, y))
     }
 }
 
-struct Block {
+/// A layer whose activations are stored as `T`.
+struct Block<T> {
     layer: Layer,
     pass: Arc<Pass>,
     slot: Slot,
-    kept: Mutex<Option<Activations>>,
+    kept: Mutex<Option<Activations<T>>>,
     /// Whether a backward pass will come.
     trained: bool,
 }
@@ -137,54 +115,81 @@ pub(super) fn block(layer: &Layer, pass: &Arc<Pass>, x: &Tensor) -> Result<Optio
         .chain(norms)
         .collect();
     let bundle = slot.bundle(&weights)?;
-    let op = Block {
+    let x = x.contiguous()?;
+    Ok(Some(match pass.compute {
+        Compute::F32 => apply::<f32>(layer, pass, slot, &x, bundle)?,
+        Compute::Bf16 => apply::<bf16>(layer, pass, slot, &x, bundle)?,
+    }))
+}
+
+fn apply<T: Element>(
+    layer: &Layer,
+    pass: &Arc<Pass>,
+    slot: Slot,
+    x: &Tensor,
+    bundle: Option<Tensor>,
+) -> Result<Tensor> {
+    let op = Block::<T> {
         layer: layer.clone(),
         pass: pass.clone(),
         slot,
         kept: Mutex::new(None),
         trained: bundle.is_some() || x.track_op(),
     };
-    let x = x.contiguous()?;
-    Ok(Some(match bundle {
-        Some(bundle) => x.apply_op2(&bundle, op)?,
-        None => x.apply_op1(op)?,
-    }))
+    match bundle {
+        Some(bundle) => x.apply_op2(&bundle, op),
+        None => x.apply_op1(op),
+    }
 }
 
-impl Block {
+/// `n` numbers that `fill` writes.
+fn filled<T: Element>(n: usize, fill: impl FnOnce(&mut [T]) -> Result<()>) -> Result<Vec<T>> {
+    let mut done = Ok(());
+    let x = new_vec(n, |x| done = fill(x));
+    done.map(|()| x)
+}
+
+impl<T: Element> Block<T> {
     /// The output, and what the backward pass needs.
-    fn compute(&self, x: &[f32]) -> Result<(Vec<f32>, Activations)> {
+    fn compute(&self, x: &[f32]) -> Result<(Vec<f32>, Activations<T>)> {
         let (layer, pass, c) = (&self.layer, &self.pass, self.pass.compute);
         floats!(attention_norm, layer.attention_norm);
         floats!(feed_norm, layer.feed_norm);
+        let tokens = pass.positions.len();
+        let times = |module: &Linear, x: &[T]| {
+            filled(tokens * module.outputs()?, |y| {
+                module.forward_slice(x, (y, false), c)
+            })
+        };
         let normed = pass.rms(x, attention_norm);
-        let q = pass.rotate(layer.q.forward_slice(&normed, c)?, pass.heads, false);
-        let k = pass.rotate(layer.k.forward_slice(&normed, c)?, pass.kv_heads, false);
-        let v = layer.v.forward_slice(&normed, c)?;
+        let mut q = times(&layer.q, &normed)?;
+        pass.rotate(&mut q, pass.heads, false);
+        let mut k = times(&layer.k, &normed)?;
+        pass.rotate(&mut k, pass.kv_heads, false);
+        let v = times(&layer.v, &normed)?;
         drop(normed);
         let mut attended = Vec::new();
         let lse = new_vec(pass.sight.lse_len(), |lse| {
-            attended = new_vec(q.len(), |out| pass.sight.forward([&q, &k, &v], out, lse));
+            attended = new_vec(q.len(), |out| {
+                pass.sight.forward([&q, &k, &v], c, out, lse);
+            });
         });
-        let keep = |x: Vec<f32>| Kept::new(x, c);
-        let (q, k, v) = (keep(q), keep(k), keep(v));
-        let mut mid = layer.o.forward_slice(&attended, c)?;
-        adamw::accumulate(&mut mid, x, 1.0);
+        let mut mid = x.to_vec();
+        layer.o.forward_slice(&attended, (&mut mid, true), c)?;
         let normed = pass.rms(&mid, feed_norm);
-        let gate = layer.gate.forward_slice(&normed, c)?;
-        let up = layer.up.forward_slice(&normed, c)?;
+        let gate = times(&layer.gate, &normed)?;
+        let up = times(&layer.up, &normed)?;
         drop(normed);
-        let inner = new_vec(gate.len(), |y| activation::swiglu_forward(&gate, &up, y));
-        let (gate, up) = (keep(gate), keep(up));
-        let mut y = layer.down.forward_slice(&inner, c)?;
-        adamw::accumulate(&mut y, &mid, 1.0);
+        let inner: Vec<T> = new_vec(gate.len(), |y| activation::swiglu_forward(&gate, &up, y));
+        let mut y = mid.clone();
+        layer.down.forward_slice(&inner, (&mut y, true), c)?;
         let kept = Activations {
             q,
             k,
             v,
-            attended: keep(attended),
+            attended,
             lse,
-            mid: keep(mid),
+            mid,
             gate,
             up,
         };
@@ -215,71 +220,79 @@ impl Block {
             None => self.compute(xs)?.1,
         };
         let d_mid = self.feed_backward(&kept, dy)?;
-        let dx = self.attention_backward(kept, xs, &d_mid)?;
+        let dx = self.attention_backward(&kept, xs, &d_mid)?;
         Tensor::from_vec(dx, x.shape(), x.device())
     }
 
     /// The gradient of `m`.
-    fn feed_backward(&self, kept: &Activations, dy: &[f32]) -> Result<Vec<f32>> {
+    fn feed_backward(&self, kept: &Activations<T>, dy: &[f32]) -> Result<Vec<f32>> {
         let (layer, slot, c) = (&self.layer, &self.slot, self.pass.compute);
         floats!(weight, layer.feed_norm);
-        let (gate, up, mid) = (kept.gate.numbers(), kept.up.numbers(), kept.mid.numbers());
-        let mut inner = new_vec(gate.len(), |y| activation::swiglu_forward(&gate, &up, y));
-        let mut d_inner = new_vec(gate.len(), |_| ());
-        layer
-            .down
-            .backward_slice(&inner, dy, (&mut d_inner, false), slot, c)?;
-        let mut d_gate = std::mem::take(&mut inner);
-        let mut d_up = new_vec(gate.len(), |_| ());
-        activation::swiglu_backward(&gate, &up, &d_inner, &mut d_gate, &mut d_up);
-        drop((gate, up, d_inner));
-        let normed = self.pass.rms(&mid, weight);
-        let mut d_normed = new_vec(mid.len(), |_| ());
-        layer
-            .gate
-            .backward_slice(&normed, &d_gate, (&mut d_normed, false), slot, c)?;
-        layer
-            .up
-            .backward_slice(&normed, &d_up, (&mut d_normed, true), slot, c)?;
-        let mut d_mid = self.norm_backward(&mid, &layer.feed_norm, &d_normed)?;
+        let Activations { gate, up, mid, .. } = kept;
+        let mut inner: Vec<T> = new_vec(gate.len(), |y| activation::swiglu_forward(gate, up, y));
+        let d_inner: Vec<T> = filled(gate.len(), |dx| {
+            layer.down.backward_slice(&inner, dy, (dx, false), slot, c)
+        })?;
+        let mut d_up: Vec<T> = new_vec(gate.len(), |_| ());
+        activation::swiglu_backward(gate, up, &d_inner, &mut inner, &mut d_up);
+        drop(d_inner);
+        let d_gate = inner;
+        let normed: Vec<T> = self.pass.rms(mid, weight);
+        let d_normed: Vec<f32> = filled(mid.len(), |dx| {
+            (layer.gate).backward_slice(&normed, &d_gate, (&mut *dx, false), slot, c)?;
+            (layer.up).backward_slice(&normed, &d_up, (dx, true), slot, c)
+        })?;
+        let mut d_mid = self.norm_backward(mid, &layer.feed_norm, &d_normed)?;
         adamw::accumulate(&mut d_mid, dy, 1.0);
         Ok(d_mid)
     }
 
     /// The gradient of `x` from that of `m`.
-    fn attention_backward(&self, kept: Activations, x: &[f32], d_mid: &[f32]) -> Result<Vec<f32>> {
+    fn attention_backward(
+        &self,
+        kept: &Activations<T>,
+        x: &[f32],
+        d_mid: &[f32],
+    ) -> Result<Vec<f32>> {
         let (layer, pass, slot) = (&self.layer, &self.pass, &self.slot);
         let c = pass.compute;
         floats!(weight, layer.attention_norm);
-        let attended = kept.attended.numbers();
-        let mut d_attended = new_vec(attended.len(), |_| ());
-        layer
-            .o
-            .backward_slice(&attended, d_mid, (&mut d_attended, false), slot, c)?;
-        let (q, k, v) = (kept.q.numbers(), kept.k.numbers(), kept.v.numbers());
+        let Activations {
+            q,
+            k,
+            v,
+            attended,
+            lse,
+            ..
+        } = kept;
+        let d_attended: Vec<T> = filled(attended.len(), |dx| {
+            (layer.o).backward_slice(attended, d_mid, (dx, false), slot, c)
+        })?;
         let saved = Saved {
-            q: &q,
-            k: &k,
-            v: &v,
-            out: &attended,
-            lse: &kept.lse,
+            q,
+            k,
+            v,
+            out: attended,
+            lse,
             grad: &d_attended,
         };
-        let (mut dk, mut dv) = (Vec::new(), Vec::new());
-        let dq = new_vec(q.len(), |dq| {
+        let (mut dk, mut dv): (Vec<T>, Vec<T>) = Default::default();
+        let mut dq: Vec<T> = new_vec(q.len(), |dq| {
             dk = new_vec(k.len(), |dk| {
-                dv = new_vec(v.len(), |dv| pass.sight.backward(&saved, dq, dk, dv));
+                dv = new_vec(v.len(), |dv| pass.sight.backward(&saved, c, [dq, dk, dv]));
             });
         });
-        drop((q, k, v, attended, d_attended));
-        let dq = pass.rotate(dq, pass.heads, true);
-        let dk = pass.rotate(dk, pass.kv_heads, true);
-        let normed = pass.rms(x, weight);
-        let mut d_normed = new_vec(x.len(), |_| ());
-        let to = [(&layer.q, &dq), (&layer.k, &dk), (&layer.v, &dv)];
-        for (i, (module, gradient)) in to.into_iter().enumerate() {
-            module.backward_slice(&normed, gradient, (&mut d_normed, i > 0), slot, c)?;
-        }
+        drop(d_attended);
+        pass.rotate(&mut dq, pass.heads, true);
+        pass.rotate(&mut dk, pass.kv_heads, true);
+        let normed: Vec<T> = pass.rms(x, weight);
+        let d_normed: Vec<f32> = filled(x.len(), |dx| {
+            let to = [(&layer.q, &dq), (&layer.k, &dk), (&layer.v, &dv)];
+            for (i, (module, gradient)) in to.into_iter().enumerate() {
+                module.backward_slice(&normed, gradient, (&mut *dx, i > 0), slot, c)?;
+            }
+            Ok(())
+        })?;
         let mut dx = self.norm_backward(x, &layer.attention_norm, &d_normed)?;
         adamw::accumulate(&mut dx, d_mid, 1.0);
         Ok(dx)
@@ -298,7 +311,7 @@ impl Block {
     }
 }
 
-impl CustomOp1 for Block {
+impl<T: Element> CustomOp1 for Block<T> {
     fn name(&self) -> &'static str {
         "decoder layer"
     }
@@ -312,7 +325,7 @@ impl CustomOp1 for Block {
     }
 }
 
-impl CustomOp2 for Block {
+impl<T: Element> CustomOp2 for Block<T> {
     fn name(&self) -> &'static str {
         "decoder layer"
     }

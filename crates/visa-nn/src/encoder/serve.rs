@@ -7,6 +7,7 @@
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
+use visa_kernels::matmul::Compute;
 use visa_kernels::{activation, attention, new_vec, norm};
 
 use super::{Batch, Encoder, Layer, Norm};
@@ -76,6 +77,8 @@ pub struct EncoderEngine {
     types: Vec<f32>,
     norm: NormWeights,
     blocks: Vec<Block>,
+    /// Of attention.
+    compute: Compute,
 }
 
 impl EncoderEngine {
@@ -91,6 +94,10 @@ impl EncoderEngine {
             types: numbers(&net.types)?,
             norm: NormWeights::new(&net.norm)?,
             blocks: blocks.collect::<Result<_>>()?,
+            compute: match stored {
+                WeightType::F32 => Compute::F32,
+                WeightType::Bf16 | WeightType::Int8 => Compute::Bf16,
+            },
         })
     }
 
@@ -170,10 +177,14 @@ impl EncoderEngine {
         let h = self.config.hidden_size;
         let mut x = self.embed(texts)?;
         let lens: Vec<usize> = texts.iter().map(|(ids, _)| ids.len()).collect();
+        let heads = self.config.num_attention_heads;
+        let shape = (heads, h / heads);
         let (mut wide, mut out) = (Vec::new(), Vec::new());
         for block in &self.blocks {
             block.qkv.forward(&x, &mut wide);
-            let attended = self.attend(&lens, &wide);
+            let attended: Vec<f32> = new_vec(x.len(), |out| {
+                attention::bidirectional(&wide, &lens, shape, self.compute, out);
+            });
             block.attention_out.forward(&attended, &mut out);
             let mid = block.attention_norm.forward(&out, Some(&x));
             block.up.forward(&mid, &mut wide);
@@ -208,42 +219,5 @@ impl EncoderEngine {
             }
         })?;
         Ok(self.norm.forward(&x, None))
-    }
-
-    /// Attention `[T, H]` of the rows `[q | k | v]`, each text by itself.
-    fn attend(&self, lens: &[usize], wide: &[f32]) -> Vec<f32> {
-        let (h, heads) = (self.config.hidden_size, self.config.num_attention_heads);
-        let mut parts = [Vec::new(), Vec::new(), Vec::new()];
-        for (i, part) in parts.iter_mut().enumerate() {
-            part.reserve_exact(wide.len() / 3);
-            for row in wide.chunks_exact(3 * h) {
-                part.extend_from_slice(&row[i * h..(i + 1) * h]);
-            }
-        }
-        let [q, k, v] = parts;
-        let sight = attention::Sight {
-            lens: None,
-            causal: None,
-        };
-        new_vec(q.len(), |out| {
-            let (mut at, mut rest) = (0, out);
-            let mut lse = Vec::new();
-            for &len in lens {
-                let shape = attention::Shape {
-                    batch: 1,
-                    queries: len,
-                    keys: len,
-                    heads,
-                    kv_heads: heads,
-                    dim: h / heads,
-                };
-                let here = at * h..(at + len) * h;
-                let (out, next) = std::mem::take(&mut rest).split_at_mut(len * h);
-                lse.resize(shape.lse_len(), 0.0);
-                let (q, k, v) = (&q[here.clone()], &k[here.clone()], &v[here]);
-                attention::forward(q, k, v, &shape, &sight, out, &mut lse);
-                (at, rest) = (at + len, next);
-            }
-        })
     }
 }

@@ -7,6 +7,7 @@
 
 use rayon::prelude::*;
 use visa_kernels::attention::{Shape, Sight, forward};
+use visa_kernels::matmul::Compute;
 
 use super::cache::{Kept, Stretch};
 use super::{Feed, KvCache};
@@ -37,7 +38,16 @@ fn over(
     };
     lse.resize(shape.lse_len(), 0.0);
     let sight = Sight { lens: None, causal };
-    forward(q, &kept.keys, &kept.values, &shape, &sight, out, lse);
+    forward(
+        q,
+        &kept.keys,
+        &kept.values,
+        &shape,
+        &sight,
+        Compute::F32,
+        out,
+        lse,
+    );
 }
 
 /// Writes the attention `[T, Hq · D]` of the packed queries of all feeds; the

@@ -4,7 +4,6 @@ use candle_core::Tensor;
 use visa_kernels::int8::{Activations, Int8Matrix};
 use visa_kernels::matmul::{self, Compute, Sizes, Start};
 use visa_kernels::packed::{PackedMatrix, Uses};
-use visa_kernels::{adamw, new_vec};
 
 use crate::Result;
 use crate::layers::Linear;
@@ -139,24 +138,14 @@ impl Matrix {
     }
 
     fn product(&self, x: &[f32], start: Start<'_>, y: &mut [f32]) {
-        match (&self.stored, start) {
-            (Stored::Bf16(Some(packed)), start) => packed.forward(x, start, y),
-            (Stored::Int8(Some(packed)), start) => packed.forward(x, start, y, Activations::Words),
-            (Stored::Bf16(None) | Stored::Int8(None), _) => {
+        match &self.stored {
+            Stored::Bf16(Some(packed)) => packed.forward(x, start, y),
+            Stored::Int8(Some(packed)) => packed.forward(x, start, y, Activations::Words),
+            Stored::Bf16(None) | Stored::Int8(None) => {
                 unreachable!("a matrix is filled when it is made")
             }
-            (Stored::F32(weight), Start::Add) => {
-                let product = new_vec(y.len(), |product| {
-                    matmul::forward(x, weight, None, product, self.sizes(x), Compute::F32);
-                });
-                adamw::accumulate(y, &product, 1.0);
-            }
-            (Stored::F32(weight), start) => {
-                let bias = match start {
-                    Start::Bias(bias) => Some(bias),
-                    _ => None,
-                };
-                matmul::forward(x, weight, bias, y, self.sizes(x), Compute::F32);
+            Stored::F32(weight) => {
+                matmul::forward(x, weight, start, y, self.sizes(x), Compute::F32);
             }
         }
     }

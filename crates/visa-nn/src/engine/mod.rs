@@ -266,8 +266,10 @@ impl Engine {
                 .zip(positions);
             for ((((q_row, k_row), v_row), from), position) in rows {
                 let at = std::slice::from_ref(position);
-                rope::rotate(&from[..q], at, (heads, dim), theta, false, q_row);
-                rope::rotate(&from[q..q + kv], at, (kv_heads, dim), theta, false, k_row);
+                q_row.copy_from_slice(&from[..q]);
+                rope::rotate(q_row, at, (heads, dim), theta, false);
+                k_row.copy_from_slice(&from[q..q + kv]);
+                rope::rotate(k_row, at, (kv_heads, dim), theta, false);
                 v_row.copy_from_slice(&from[q + kv..]);
             }
         });

@@ -2,13 +2,13 @@
 //! several of them.
 
 use candle_core::{Result, Tensor};
-use visa_kernels::matmul::{self, Compute, Sizes};
-use visa_kernels::{activation, adamw, new_vec};
+use visa_kernels::matmul::{self, Compute, Sizes, Start};
+use visa_kernels::{Element, activation, adamw, new_vec};
 
 use super::Linear;
 use crate::ops::{Slot, floats, fused_fits, slice};
 
-fn sizes(x: &[f32], w: &Tensor) -> Result<Sizes> {
+fn sizes<T>(x: &[T], w: &Tensor) -> Result<Sizes> {
     let (n, k) = w.dims2()?;
     Ok(Sizes {
         m: x.len() / k,
@@ -26,52 +26,74 @@ impl Linear {
             .chain(update)
     }
 
+    /// Numbers in a row of the result.
+    pub(crate) fn outputs(&self) -> Result<usize> {
+        self.weight.dim(0)
+    }
+
     /// Whether the slices below can be read.
     pub(crate) fn fits(&self) -> bool {
         self.tensors()
             .all(|t| fused_fits(&[t]) && t.is_contiguous())
     }
 
-    /// `x W · b` with the low-rank update, of `x [m, K]`: `[m, N]`.
-    pub(crate) fn forward_slice(&self, x: &[f32], c: Compute) -> Result<Vec<f32>> {
+    /// Writes `x Wᵀ + b` with the low-rank update, of `x [m, K]`, to `y [m, N]`, or
+    /// adds it to what is there.
+    pub(crate) fn forward_slice<X: Element, Y: Element>(
+        &self,
+        x: &[X],
+        (y, add): (&mut [Y], bool),
+        c: Compute,
+    ) -> Result<()> {
         floats!(w, self.weight);
         let s = sizes(x, &self.weight)?;
-        let mut y = match &self.bias {
-            Some(bias) => {
+        match (&self.bias, add) {
+            (None, false) => matmul::forward(x, w, Start::Zero, y, s, c),
+            (None, true) => matmul::forward(x, w, Start::Add, y, s, c),
+            (Some(bias), false) => {
                 floats!(bias, bias);
-                new_vec(s.m * s.n, |y| matmul::forward(x, w, Some(bias), y, s, c))
+                matmul::forward(x, w, Start::Bias(bias), y, s, c);
             }
-            None => new_vec(s.m * s.n, |y| matmul::forward(x, w, None, y, s, c)),
-        };
+            (Some(bias), true) => {
+                floats!(bias, bias);
+                matmul::forward(x, w, Start::Add, y, s, c);
+                for row in y.chunks_exact_mut(s.n) {
+                    for (y, b) in row.iter_mut().zip(bias) {
+                        *y = Y::from_f32(y.to_f32() + b);
+                    }
+                }
+            }
+        }
         if let Some(update) = &self.update {
             floats!(b, update.b);
             let low = self.low(x, c)?;
             let s = sizes(&low, &update.b)?;
-            let more = new_vec(y.len(), |y| matmul::forward(&low, b, None, y, s, c));
-            adamw::accumulate(&mut y, &more, 1.0);
+            matmul::forward(&low, b, Start::Add, y, s, c);
         }
-        Ok(y)
+        Ok(())
     }
 
     /// `scale · x Aᵀ`; empty without an update.
-    fn low(&self, x: &[f32], c: Compute) -> Result<Vec<f32>> {
+    fn low<X: Element>(&self, x: &[X], c: Compute) -> Result<Vec<f32>> {
         let Some(update) = &self.update else {
             return Ok(Vec::new());
         };
         floats!(a, update.a);
         let s = sizes(x, &update.a)?;
-        let mut low = new_vec(s.m * s.n, |low| matmul::forward(x, a, None, low, s, c));
+        let mut low = new_vec(s.m * s.n, |low| {
+            matmul::forward(x, a, Start::Zero, low, s, c);
+        });
         adamw::scale(&mut low, update.scale as f32);
         Ok(low)
     }
 
     /// From the gradient `dy [m, N]` of the result: writes (or, if `add`, adds)
     /// that of `x` to `dx`, and leaves those of the trained tensors in `slot`.
-    pub(crate) fn backward_slice(
+    pub(crate) fn backward_slice<X: Element, D: Element, Y: Element>(
         &self,
-        x: &[f32],
-        dy: &[f32],
-        (dx, add): (&mut [f32], bool),
+        x: &[X],
+        dy: &[D],
+        (dx, add): (&mut [Y], bool),
         slot: &Slot,
         c: Compute,
     ) -> Result<()> {

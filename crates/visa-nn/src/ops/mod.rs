@@ -122,7 +122,7 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, mask: &Mask) -> Result<Tens
     }
     mask.check(q.dim(0)?, sk)?;
     if fused_fits(&[q, k, v]) && !matches!(mask, Mask::Explicit(_)) {
-        return fused::attention(q, k, v, mask);
+        return fused::attention(q, k, v, mask, precision());
     }
     composed::attention(q, k, v, mask)
 }

@@ -261,7 +261,7 @@ fn attention() {
             run(
                 "attention",
                 shapes,
-                &|a| fused::attention(&a[0], &a[1], &a[2], &mask),
+                &|a| fused::attention(&a[0], &a[1], &a[2], &mask, Precision::F32),
                 &|a| composed::attention(&a[0], &a[1], &a[2], &mask),
             );
         }
@@ -291,7 +291,7 @@ fn attention_of_groups() {
                 &[1, tokens, kv_heads, 6],
                 &[1, tokens, kv_heads, 6],
             ],
-            &|a| fused::attention(&a[0], &a[1], &a[2], &mask),
+            &|a| fused::attention(&a[0], &a[1], &a[2], &mask, Precision::F32),
             &|a| composed::attention(&a[0], &a[1], &a[2], &mask),
         );
     }
@@ -304,7 +304,7 @@ fn attention_of_an_empty_row_is_zero() {
         lens: Some(vec![0, 3]),
     };
     for y in [
-        fused::attention(&q, &k, &k, &mask).unwrap(),
+        fused::attention(&q, &k, &k, &mask, Precision::F32).unwrap(),
         composed::attention(&q, &k, &k, &mask).unwrap(),
     ] {
         assert!(flat(&y.get(0).unwrap()).iter().all(|x| *x == 0.0));

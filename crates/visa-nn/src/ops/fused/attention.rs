@@ -4,11 +4,12 @@ use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use visa_kernels::attention::Saved;
+use visa_kernels::matmul::Compute;
 use visa_kernels::{new_vec, rope as rotary};
 
 use super::sight::Sight;
-use super::{Grad, Output, floats, gradient, output, slice};
-use crate::ops::Mask;
+use super::{Grad, Output, compute, floats, gradient, output, slice};
+use crate::ops::{Mask, Precision};
 
 struct Rope {
     positions: Vec<u32>,
@@ -18,9 +19,9 @@ struct Rope {
 impl Rope {
     fn rotate(&self, x: &[f32], shape: &Shape, reverse: bool) -> Result<Vec<f32>> {
         let (_, _, heads, dim) = shape.dims4()?;
-        Ok(new_vec(x.len(), |y| {
-            rotary::rotate(x, &self.positions, (heads, dim), self.theta, reverse, y);
-        }))
+        let mut y = x.to_vec();
+        rotary::rotate(&mut y, &self.positions, (heads, dim), self.theta, reverse);
+        Ok(y)
     }
 }
 
@@ -56,6 +57,7 @@ pub(in crate::ops) fn rope(x: &Tensor, positions: &Tensor, theta: f32) -> Result
 
 struct Attention {
     sight: Sight,
+    compute: Compute,
     lse: OnceLock<Vec<f32>>,
 }
 
@@ -76,7 +78,9 @@ impl CustomOp3 for Attention {
         let (q, k, v) = (slice(q, ql)?, slice(k, kl)?, slice(v, vl)?);
         let mut out = Vec::new();
         let lse = new_vec(self.sight.lse_len(), |lse| {
-            out = new_vec(q.len(), |out| self.sight.forward([q, k, v], out, lse));
+            out = new_vec(q.len(), |out| {
+                self.sight.forward([q, k, v], self.compute, out, lse);
+            });
         });
         // An op runs forward once; a second run would find the same numbers.
         let _ = self.lse.set(lse);
@@ -112,7 +116,7 @@ impl CustomOp3 for Attention {
         let dq = new_vec(qs.len(), |dq| {
             dk = new_vec(ks.len(), |dk| {
                 dv = new_vec(vs.len(), |dv| {
-                    self.sight.backward(&saved, dq, dk, dv);
+                    self.sight.backward(&saved, self.compute, [dq, dk, dv]);
                 });
             });
         });
@@ -125,9 +129,16 @@ impl CustomOp3 for Attention {
 }
 
 /// See [`crate::ops::attention`]; the mask is not an explicit one.
-pub(in crate::ops) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, mask: &Mask) -> Result<Tensor> {
+pub(in crate::ops) fn attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    mask: &Mask,
+    precision: Precision,
+) -> Result<Tensor> {
     let op = Attention {
         sight: Sight::new(q.dims4()?, k.dims4()?, mask)?,
+        compute: compute(precision),
         lse: OnceLock::new(),
     };
     q.contiguous()?

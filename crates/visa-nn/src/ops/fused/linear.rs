@@ -1,7 +1,7 @@
 //! The linear layer.
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
-use visa_kernels::matmul::{self, Compute, Sizes};
+use visa_kernels::matmul::{self, Compute, Sizes, Start};
 use visa_kernels::{activation, new_vec};
 
 use super::{Grad, Output, compute, floats, gradient, output, slice};
@@ -31,7 +31,10 @@ impl Linear {
         if b.is_some_and(|b| b.len() != s.n) {
             bail!("linear: the bias does not fit the weight {:?}", w.1);
         }
-        let y = new_vec(s.m * s.n, |y| matmul::forward(x.0, w.0, b, y, s, self.0));
+        let start = b.map_or(Start::Zero, Start::Bias);
+        let y = new_vec(s.m * s.n, |y| {
+            matmul::forward(x.0, w.0, start, y, s, self.0)
+        });
         let mut dims = x.1.dims().to_vec();
         dims.pop();
         dims.push(s.n);

@@ -9,7 +9,8 @@
 use candle_core::{Result, bail};
 use rayon::prelude::*;
 use visa_kernels::attention::{self, Saved, Shape};
-use visa_kernels::new_vec;
+use visa_kernels::matmul::Compute;
+use visa_kernels::{Element, new_vec};
 
 use crate::ops::{GroupLens, Mask};
 
@@ -22,21 +23,11 @@ pub(crate) struct Sight {
     groups: Option<Vec<GroupLens>>,
 }
 
-/// The same stretch of several arrays, which other tasks do not touch.
-struct Parts<'a, const N: usize>([&'a mut [f32]; N]);
-
-impl<'a, const N: usize> Parts<'a, N> {
-    /// Takes the first numbers of each array out.
-    fn take(&mut self, counts: [usize; N]) -> Self {
-        let mut i = 0;
-        let taken = self.0.each_mut().map(|rest| {
-            let (part, next) = std::mem::take(rest).split_at_mut(counts[i]);
-            *rest = next;
-            i += 1;
-            part
-        });
-        Self(taken)
-    }
+/// Takes the first numbers out, which other tasks then do not touch.
+fn take<'a, T>(rest: &mut &'a mut [T], count: usize) -> &'a mut [T] {
+    let (part, next) = std::mem::take(rest).split_at_mut(count);
+    *rest = next;
+    part
 }
 
 impl Sight {
@@ -104,61 +95,73 @@ impl Sight {
     }
 
     /// Writes the result and the logarithms of `[q, k, v]`.
-    pub(crate) fn forward(&self, qkv: [&[f32]; 3], out: &mut [f32], lse: &mut [f32]) {
-        let [q, k, v] = qkv;
+    pub(crate) fn forward<T: Element>(
+        &self,
+        [q, k, v]: [&[T]; 3],
+        compute: Compute,
+        mut out: &mut [T],
+        mut lse: &mut [f32],
+    ) {
         let Some(groups) = &self.groups else {
-            return attention::forward(q, k, v, &self.shape, &self.kernel_sight(), out, lse);
+            let (shape, sight) = (&self.shape, &self.kernel_sight());
+            return attention::forward(q, k, v, shape, sight, compute, out, lse);
         };
         let [wide, narrow, heads] = self.widths();
-        let mut rest = Parts([out, lse]);
         let mut at = 0;
         let mut tasks = Vec::with_capacity(groups.len());
         for group in groups {
             let n = group.total();
             let of = |x, width| stretch(x, at, n, width);
             let qkv = [of(q, wide), of(k, narrow), of(v, narrow)];
-            tasks.push((group, qkv, rest.take([n * wide, n * heads])));
+            let parts = (take(&mut out, n * wide), take(&mut lse, n * heads));
+            tasks.push((group, qkv, parts));
             at += n;
         }
-        tasks
-            .into_par_iter()
-            .for_each(|(group, qkv, parts)| self.forward_group(group, qkv, parts));
+        tasks.into_par_iter().for_each(|(group, qkv, (out, lse))| {
+            self.forward_group(group, qkv, compute, out, lse);
+        });
     }
 
-    fn forward_group(&self, group: &GroupLens, [q, k, v]: [&[f32]; 3], mut rest: Parts<'_, 2>) {
+    fn forward_group<T: Element>(
+        &self,
+        group: &GroupLens,
+        [q, k, v]: [&[T]; 3],
+        compute: Compute,
+        mut out: &mut [T],
+        mut lse: &mut [f32],
+    ) {
         let [wide, narrow, heads] = self.widths();
         let (p, n) = (group.prompt, group.completed());
-        let own = |at: usize, len: usize, [out, lse]: [&mut [f32]; 2]| {
+        let own = |at: usize, len: usize, out: &mut [T], lse: &mut [f32]| {
             let of = |x, width| stretch(x, at, len, width);
             let (shape, sight) = (self.part(len, len), causal());
             let (q, k, v) = (of(q, wide), of(k, narrow), of(v, narrow));
-            attention::forward(q, k, v, &shape, &sight, out, lse);
+            attention::forward(q, k, v, &shape, &sight, compute, out, lse);
         };
-        own(0, p, rest.take([p * wide, p * heads]).0);
+        own(0, p, take(&mut out, p * wide), take(&mut lse, p * heads));
         if n == 0 {
             return;
         }
         let mut shared_lse = Vec::new();
-        let shared = new_vec(n * wide, |out| {
+        let shared: Vec<T> = new_vec(n * wide, |out| {
             shared_lse = new_vec(n * heads, |lse| {
                 let (k, v) = (stretch(k, 0, p, narrow), stretch(v, 0, p, narrow));
-                let q = stretch(q, p, n, wide);
-                attention::forward(q, k, v, &self.part(n, p), &everything(), out, lse);
+                let (q, shape) = (stretch(q, p, n, wide), self.part(n, p));
+                attention::forward(q, k, v, &shape, &everything(), compute, out, lse);
             });
         });
         let mut tasks = Vec::with_capacity(group.completions.len());
         let mut at = 0;
         for &len in &group.completions {
-            let parts = rest.take([len * wide, len * heads]);
+            let parts = (take(&mut out, len * wide), take(&mut lse, len * heads));
             if len > 0 {
                 tasks.push((at, len, parts));
             }
             at += len;
         }
         let dim = self.shape.dim;
-        tasks.into_par_iter().for_each(|(at, len, mut parts)| {
-            own(p + at, len, parts.0.each_mut().map(|part| &mut **part));
-            let [out, lse] = parts.0;
+        tasks.into_par_iter().for_each(|(at, len, (out, lse))| {
+            own(p + at, len, out, lse);
             for i in 0..len {
                 for h in 0..heads {
                     let prompt = shared_lse[h * n + at + i];
@@ -170,7 +173,8 @@ impl Sight {
                     let to = &mut out[i * wide + h * dim..][..dim];
                     let from = &shared[(at + i) * wide + h * dim..][..dim];
                     for (to, from) in to.iter_mut().zip(from) {
-                        *to += weight * (from - *to);
+                        let own = to.to_f32();
+                        *to = T::from_f32(own + weight * (from.to_f32() - own));
                     }
                 }
             }
@@ -178,39 +182,42 @@ impl Sight {
     }
 
     /// Writes the gradients of `q`, `k` and `v`.
-    pub(crate) fn backward(
+    pub(crate) fn backward<T: Element>(
         &self,
-        saved: &Saved<'_>,
-        dq: &mut [f32],
-        dk: &mut [f32],
-        dv: &mut [f32],
+        saved: &Saved<'_, T>,
+        compute: Compute,
+        [mut dq, mut dk, mut dv]: [&mut [T]; 3],
     ) {
         let Some(groups) = &self.groups else {
-            return attention::backward(saved, &self.shape, &self.kernel_sight(), dq, dk, dv);
+            let (shape, sight) = (&self.shape, &self.kernel_sight());
+            return attention::backward(saved, shape, sight, compute, dq, dk, dv);
         };
         let [wide, narrow, _] = self.widths();
-        let mut rest = Parts([dq, dk, dv]);
         let mut at = 0;
         let mut tasks = Vec::with_capacity(groups.len());
         for group in groups {
             let n = group.total();
-            let parts = rest.take([n * wide, n * narrow, n * narrow]);
+            let parts = [
+                take(&mut dq, n * wide),
+                take(&mut dk, n * narrow),
+                take(&mut dv, n * narrow),
+            ];
             tasks.push((group, self.saved(saved, (at, n), (at, n)), parts));
             at += n;
         }
         tasks
             .into_par_iter()
-            .for_each(|(group, saved, parts)| self.backward_group(group, &saved, parts));
+            .for_each(|(group, saved, parts)| self.backward_group(group, &saved, compute, parts));
     }
 
     /// The stretches of what was saved: tokens `(first, count)` of the queries
     /// and of the keys.
-    fn saved<'s>(
+    fn saved<'s, T>(
         &self,
-        all: &Saved<'s>,
+        all: &Saved<'s, T>,
         (q0, queries): (usize, usize),
         (k0, keys): (usize, usize),
-    ) -> Saved<'s> {
+    ) -> Saved<'s, T> {
         let [wide, narrow, heads] = self.widths();
         Saved {
             q: stretch(all.q, q0, queries, wide),
@@ -222,15 +229,28 @@ impl Sight {
         }
     }
 
-    fn backward_group(&self, group: &GroupLens, saved: &Saved<'_>, mut rest: Parts<'_, 3>) {
+    fn backward_group<T: Element>(
+        &self,
+        group: &GroupLens,
+        saved: &Saved<'_, T>,
+        compute: Compute,
+        [mut dq, mut dk, mut dv]: [&mut [T]; 3],
+    ) {
         let [wide, narrow, heads] = self.widths();
         let (p, n) = (group.prompt, group.completed());
-        let own = |at: usize, len: usize, [dq, dk, dv]: [&mut [f32]; 3]| {
-            let saved = self.saved(saved, (at, len), (at, len));
-            attention::backward(&saved, &self.part(len, len), &causal(), dq, dk, dv);
+        let own = |at: usize, len: usize, [dq, dk, dv]: [&mut [T]; 3]| {
+            let (saved, shape) = (self.saved(saved, (at, len), (at, len)), self.part(len, len));
+            attention::backward(&saved, &shape, &causal(), compute, dq, dk, dv);
         };
-        let mut prompt = rest.take([p * wide, p * narrow, p * narrow]);
-        own(0, p, prompt.0.each_mut().map(|part| &mut **part));
+        let mut next = |len: usize| {
+            [
+                take(&mut dq, len * wide),
+                take(&mut dk, len * narrow),
+                take(&mut dv, len * narrow),
+            ]
+        };
+        let [prompt_q, prompt_k, prompt_v] = next(p);
+        own(0, p, [prompt_q, &mut *prompt_k, &mut *prompt_v]);
         if n == 0 {
             return;
         }
@@ -250,33 +270,35 @@ impl Sight {
             ..self.saved(saved, (p, n), (0, p))
         };
         let (mut dk, mut dv) = (Vec::new(), Vec::new());
-        let dq = new_vec(n * wide, |dq| {
+        let dq: Vec<T> = new_vec(n * wide, |dq| {
             dk = new_vec(p * narrow, |dk| {
                 dv = new_vec(p * narrow, |dv| {
                     let shape = self.part(n, p);
-                    attention::backward(&over_prompt, &shape, &everything(), dq, dk, dv);
+                    attention::backward(&over_prompt, &shape, &everything(), compute, dq, dk, dv);
                 });
             });
         });
-        add(prompt.0[1], &dk);
-        add(prompt.0[2], &dv);
+        add(prompt_k, &dk);
+        add(prompt_v, &dv);
         let mut tasks = Vec::with_capacity(group.completions.len());
         let mut at = 0;
         for &len in &group.completions {
-            let parts = rest.take([len * wide, len * narrow, len * narrow]);
+            let parts = next(len);
             if len > 0 {
                 tasks.push((at, len, parts));
             }
             at += len;
         }
-        tasks.into_par_iter().for_each(|(at, len, mut parts)| {
-            own(p + at, len, parts.0.each_mut().map(|part| &mut **part));
-            add(parts.0[0], stretch(&dq, at, len, wide));
-        });
+        tasks
+            .into_par_iter()
+            .for_each(|(at, len, [own_q, own_k, own_v])| {
+                own(p + at, len, [&mut *own_q, own_k, own_v]);
+                add(own_q, stretch(&dq, at, len, wide));
+            });
     }
 }
 
-fn stretch(x: &[f32], first: usize, count: usize, width: usize) -> &[f32] {
+fn stretch<T>(x: &[T], first: usize, count: usize, width: usize) -> &[T] {
     &x[first * width..(first + count) * width]
 }
 
@@ -294,6 +316,8 @@ fn everything() -> attention::Sight<'static> {
     }
 }
 
-fn add(to: &mut [f32], from: &[f32]) {
-    to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+fn add<T: Element>(to: &mut [T], from: &[T]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = T::from_f32(to.to_f32() + from.to_f32());
+    }
 }

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use anyhow::Result;
 use visa_kernels::attention::{Saved, Shape, Sight};
 use visa_kernels::cross_entropy::Gradients;
-use visa_kernels::matmul::{self, Compute};
-use visa_kernels::{activation, adamw, attention, cross_entropy, norm, rope};
+use visa_kernels::matmul::{self, Compute, Start};
+use visa_kernels::{Element, activation, adamw, attention, bf16, cross_entropy, norm, rope};
 
 use super::measure::{Case, seconds_each};
 use super::peaks::Peak;
@@ -80,7 +80,7 @@ fn products(cases: &mut Vec<Case>, m: usize, k: usize, n: usize) {
             cases.push(arithmetic(name, flops, peak, call));
         };
         case("forward", |a, s, c| {
-            matmul::forward(&a.x, &a.w, None, &mut a.y, s, c);
+            matmul::forward(&a.x, &a.w, Start::Zero, &mut a.y, s, c);
         });
         case("grad_input", |a, s, c| {
             matmul::grad_input(&a.y, &a.w, &mut a.dx, false, s, c);
@@ -141,18 +141,20 @@ fn head(cases: &mut Vec<Case>, sizes: &Sizes) {
     }
 }
 
+/// Arrays of an attention, stored as `T`.
+struct Attention<T> {
+    q: Vec<T>,
+    k: Vec<T>,
+    v: Vec<T>,
+    grad: Vec<T>,
+    out: Vec<T>,
+    lse: Vec<f32>,
+    dq: Vec<T>,
+    dk: Vec<T>,
+    dv: Vec<T>,
+}
+
 fn attentions(cases: &mut Vec<Case>, sizes: &Sizes) {
-    struct Arrays {
-        q: Vec<f32>,
-        k: Vec<f32>,
-        v: Vec<f32>,
-        grad: Vec<f32>,
-        out: Vec<f32>,
-        lse: Vec<f32>,
-        dq: Vec<f32>,
-        dk: Vec<f32>,
-        dv: Vec<f32>,
-    }
     let (decoder, encoder) = (&sizes.decoder, &sizes.encoder);
     for (kind, context, heads, dim, causal) in [
         (
@@ -178,42 +180,64 @@ fn attentions(cases: &mut Vec<Case>, sizes: &Sizes) {
             kv_heads: heads,
             dim,
         };
-        let sight = Sight { lens: None, causal };
-        let pairs = shape.batch * heads * context * context;
-        let flops = 4.0 * (pairs * dim) as f64 / if causal.is_some() { 2.0 } else { 1.0 };
-        let (q, kv) = (shape.q_len(), shape.kv_len());
-        let arrays = Rc::new(RefCell::new(Arrays {
-            q: numbers(q),
-            k: numbers(kv),
-            v: numbers(kv),
-            grad: numbers(q),
-            out: vec![0.0; q],
-            lse: vec![0.0; shape.lse_len()],
-            dq: vec![0.0; q],
-            dk: vec![0.0; kv],
-            dv: vec![0.0; kv],
-        }));
-        let a = arrays.clone();
-        let name = format!("kernel_attention_{kind}_forward_{context}x{heads}x{dim}_gflops");
-        cases.push(arithmetic(name, flops, Peak::F32, move || {
-            let a = &mut *a.borrow_mut();
-            attention::forward(&a.q, &a.k, &a.v, &shape, &sight, &mut a.out, &mut a.lse);
-        }));
-        let name = format!("kernel_attention_{kind}_backward_{context}x{heads}x{dim}_gflops");
-        // The scores again, and the gradients of weights, queries, keys and values.
-        cases.push(arithmetic(name, 2.5 * flops, Peak::F32, move || {
-            let a = &mut *arrays.borrow_mut();
-            let saved = Saved {
-                q: &a.q,
-                k: &a.k,
-                v: &a.v,
-                out: &a.out,
-                lse: &a.lse,
-                grad: &a.grad,
-            };
-            attention::backward(&saved, &shape, &sight, &mut a.dq, &mut a.dk, &mut a.dv);
-        }));
+        attention::<f32>(cases, kind, shape, causal, PRECISIONS[0]);
+        attention::<bf16>(cases, kind, shape, causal, PRECISIONS[1]);
     }
+}
+
+fn attention<T: Element>(
+    cases: &mut Vec<Case>,
+    kind: &str,
+    shape: Shape,
+    causal: Option<usize>,
+    (precision, compute, peak): (&str, Compute, Peak),
+) {
+    let Shape {
+        batch,
+        queries,
+        heads,
+        dim,
+        ..
+    } = shape;
+    let sight = Sight { lens: None, causal };
+    let pairs = batch * heads * queries * queries;
+    let flops = 4.0 * (pairs * dim) as f64 / if causal.is_some() { 2.0 } else { 1.0 };
+    let stored = |n| -> Vec<T> { numbers(n).into_iter().map(T::from_f32).collect() };
+    let (q, kv) = (shape.q_len(), shape.kv_len());
+    let arrays = Rc::new(RefCell::new(Attention {
+        q: stored(q),
+        k: stored(kv),
+        v: stored(kv),
+        grad: stored(q),
+        out: stored(q),
+        lse: vec![0.0; shape.lse_len()],
+        dq: stored(q),
+        dk: stored(kv),
+        dv: stored(kv),
+    }));
+    let a = arrays.clone();
+    let of = |pass: &str| {
+        format!("kernel_attention_{kind}_{pass}_{queries}x{heads}x{dim}_{precision}_gflops")
+    };
+    cases.push(arithmetic(of("forward"), flops, peak, move || {
+        let a = &mut *a.borrow_mut();
+        let (out, lse) = (&mut a.out, &mut a.lse);
+        attention::forward(&a.q, &a.k, &a.v, &shape, &sight, compute, out, lse);
+    }));
+    // The scores again, and the gradients of weights, queries, keys and values.
+    cases.push(arithmetic(of("backward"), 2.5 * flops, peak, move || {
+        let a = &mut *arrays.borrow_mut();
+        let saved = Saved {
+            q: &a.q,
+            k: &a.k,
+            v: &a.v,
+            out: &a.out,
+            lse: &a.lse,
+            grad: &a.grad,
+        };
+        let (dq, dk, dv) = (&mut a.dq, &mut a.dk, &mut a.dv);
+        attention::backward(&saved, &shape, &sight, compute, dq, dk, dv);
+    }));
 }
 
 /// Five arrays that are larger than a cache.
@@ -277,7 +301,7 @@ fn streams(cases: &mut Vec<Case>, sizes: &Sizes) {
     case(
         "rope_forward",
         2,
-        Box::new(move |x| rope::rotate(&x.a, &x.positions, (heads, dim), 1e4, false, &mut x.d)),
+        Box::new(move |x| rope::rotate(&mut x.d, &x.positions, (heads, dim), 1e4, false)),
     );
     case(
         "swiglu_forward",
