@@ -16,10 +16,19 @@ pub fn to_vec<A: Element, B: Element>(from: &[A]) -> Vec<B> {
     unsafe {
         to.set_len(from.len());
     }
+    convert(from, &mut to);
+    to
+}
+
+/// Writes the numbers in another type, rounded to the nearest.
+pub fn convert<A: Element, B: Element>(from: &[A], to: &mut [B]) {
+    assert_eq!(from.len(), to.len());
+    if to.len() <= BLOCK {
+        return part(from, to);
+    }
     to.par_chunks_mut(BLOCK)
         .zip(from.par_chunks(BLOCK))
         .for_each(|(to, from)| part(from, to));
-    to
 }
 
 kernel! {

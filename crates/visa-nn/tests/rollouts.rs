@@ -36,7 +36,7 @@ fn policy() -> Decoder {
     let decoder = Decoder::new_random(&config(), 7, CPU).unwrap();
     for (_, var) in decoder.vars() {
         if var.dims().len() == 2 {
-            var.set(&(var.as_tensor() * 4.0).unwrap()).unwrap();
+            var.set(&(var.as_tensor() * 3.0).unwrap()).unwrap();
         }
     }
     decoder

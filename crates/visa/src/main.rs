@@ -18,7 +18,7 @@ mod view;
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: visa_kernels::startup::Allocator = visa_kernels::startup::Allocator;
 
 fn main() -> ExitCode {
     match run() {

@@ -121,15 +121,15 @@ impl Rooms {
     }
 }
 
-/// Outputs of all heads of a group; logarithms `[heads, queries]` unless `lse` is null.
+/// Outputs of all heads of a group, from weights that are not rounded if `EXACT`; logarithms `[heads, queries]` unless `lse` is null.
 ///
 /// # Safety
 /// `M` is the method of `kind`, which this processor has; `out`, rows `out_row` apart, and `lse`
 /// are valid for the group.
-pub(super) unsafe fn forward_group<M: Method, T: Element>(
+pub(super) unsafe fn forward_group<M: Method, T: Element, Y: Element, const EXACT: bool>(
     kind: Kind,
     group: &Group<'_, T>,
-    out: *mut T,
+    out: *mut Y,
     out_row: usize,
     lse: *mut f32,
     scratch: &mut Scratch,
@@ -171,6 +171,12 @@ pub(super) unsafe fn forward_group<M: Method, T: Element>(
                     std::slice::from_raw_parts_mut(sums, rows * dim).fill(0.0);
                 }
                 multiply::<M, f32>(&weights, &values, dim, Begin::Zero, sums, dim, left);
+                if EXACT && M::LEFT == 2 {
+                    // What rounding cut off the weights, so that the output is as exact as
+                    // that of decoding, which rounds none.
+                    rows::remainders(s, ld, most, rows);
+                    multiply::<M, f32>(&weights, &values, dim, Begin::Result, sums, dim, left);
+                }
                 rows::store(sums, factors, dim, out.add(i0 * out_row + h * dim), out_row);
             }
         }
@@ -181,9 +187,9 @@ pub(super) unsafe fn forward_group<M: Method, T: Element>(
 ///
 /// # Safety
 /// As for [`forward_group`].
-pub(super) unsafe fn few<T: Element>(
+pub(super) unsafe fn few<T: Element, Y: Element>(
     group: &Group<'_, T>,
-    out: *mut T,
+    out: *mut Y,
     out_row: usize,
     lse: *mut f32,
     scratch: &mut Scratch,

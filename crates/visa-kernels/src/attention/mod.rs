@@ -9,8 +9,9 @@
 //! One task computes a key head of a batch row, a block of queries at a time;
 //! scores exist for one block only. Backward recomputes `P` from the logarithm
 //! of the sum of exponentials (Dao, arXiv 2307.08691). The products are those of
-//! [`crate::matmul`], so their factors are rounded as [`Compute`] says; scores,
-//! weights and sums are `f32`.
+//! [`crate::matmul`], so their factors are rounded as [`Compute`] says, but for
+//! `P` in the forward pass, which is multiplied in two parts; scores, weights and
+//! sums are `f32`.
 
 mod decode;
 mod group;
@@ -135,14 +136,14 @@ impl Shape {
 
 /// Writes `out` and, for the backward pass, `lse [batch, heads, queries]`.
 #[allow(clippy::too_many_arguments)]
-pub fn forward<T: Element>(
+pub fn forward<T: Element, Y: Element>(
     q: &[T],
     k: &[T],
     v: &[T],
     shape: &Shape,
     sight: &Sight<'_>,
     compute: Compute,
-    out: &mut [T],
+    out: &mut [Y],
     lse: &mut [f32],
 ) {
     check(shape, q, k, v, sight);
@@ -163,7 +164,7 @@ pub fn forward<T: Element>(
             if is_few {
                 few(&group, out, shape.heads * shape.dim, lse, scratch);
             } else {
-                forward_group::<M, T>(kind, &group, out, shape.heads * shape.dim, lse, scratch);
+                forward_group::<M, T, Y, true>(kind, &group, out, shape.heads * shape.dim, lse, scratch);
             }
         }
     }));
@@ -171,13 +172,13 @@ pub fn forward<T: Element>(
 
 /// Attention of texts to themselves, without padding and without a mask: rows
 /// `[q | k | v]` of `3 · heads · dim` numbers, text after text, `lens` tokens
-/// each; outputs of `heads · dim` numbers.
-pub fn bidirectional<T: Element>(
+/// each; outputs of `heads · dim` numbers. For inference: here `P` is rounded too.
+pub fn bidirectional<T: Element, Y: Element>(
     qkv: &[T],
     lens: &[usize],
     (heads, dim): (usize, usize),
     compute: Compute,
-    out: &mut [T],
+    out: &mut [Y],
 ) {
     let width = heads * dim;
     let tokens: usize = lens.iter().sum();
@@ -214,10 +215,15 @@ pub fn bidirectional<T: Element>(
             // SAFETY: as above; nobody asks for the logarithms.
             unsafe {
                 let out = out.get().add(first * width + head * dim);
-                forward_group::<M, T>(kind, &group, out, width, std::ptr::null_mut(), scratch);
+                forward_group::<M, T, Y, false>(kind, &group, out, width, std::ptr::null_mut(), scratch);
             }
         });
-        (0..lens.len() * heads).into_par_iter().for_each(run)
+        // Short texts are over before another thread wakes.
+        let each = (tokens / lens.len().max(1)).pow(2).max(1) * dim;
+        (0..lens.len() * heads)
+            .into_par_iter()
+            .with_min_len((1 << 20) / each + 1)
+            .for_each(run)
     });
 }
 

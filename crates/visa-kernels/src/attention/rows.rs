@@ -1,6 +1,8 @@
 //! What attention does to rows: scores to weights, and the plain sums over keys
 //! that are read as they lie.
 
+use half::bf16;
+
 use crate::element::{Element, sealed::Lanes};
 use crate::math::exp;
 use crate::simd::Simd;
@@ -158,6 +160,23 @@ kernel! {
 }
 
 kernel! {
+    /// What rounding to bf16 takes from each of `count` rows of `most` numbers.
+    pub(super) fn remainders<S>(s: *mut f32, ld: usize, most: usize, count: usize) {
+        let mut rounded = [bf16::ZERO; 16];
+        for i in 0..count {
+            let mut j = 0;
+            while j < most {
+                let (p, n) = (s.add(i * ld + j), most - j);
+                let x = S::load_n(p, n);
+                x.store_bf16(rounded.as_mut_ptr());
+                x.sub(S::load_bf16(rounded.as_ptr())).store_n(p, n);
+                j += S::LANES;
+            }
+        }
+    }
+}
+
+kernel! {
     /// `to_i = factor_i · from_i` for rows of `dim` numbers.
     pub(super) fn store<S; T: Element>(
         from: *const f32,
@@ -223,7 +242,7 @@ kernel! {
 
 kernel! {
     /// The output of one query over keys that are read as they lie.
-    pub(super) fn one<S; T: Element>(
+    pub(super) fn one<S; T: Element, Y: Element>(
         q: *const T,
         k: *const T,
         v: *const T,
@@ -233,7 +252,7 @@ kernel! {
         scale: f32,
         s: &mut [f32],
         acc: &mut [f32],
-        out: *mut T,
+        out: *mut Y,
     ) -> f32 {
         dots::<S, T, T>(q, k, stride, dim, visible, s.as_mut_ptr());
         let (log, sum) = softmax::<S>(&mut s[..visible], visible, scale);
@@ -243,7 +262,7 @@ kernel! {
         let mut d = 0;
         while d < dim {
             let x = S::load_n(acc.as_ptr().add(d), dim - d).mul(factor);
-            T::store(out.add(d), dim - d, x);
+            Y::store(out.add(d), dim - d, x);
             d += S::LANES;
         }
         log

@@ -10,6 +10,7 @@ use crate::gemm::amx::Hardware;
 #[cfg(all(test, target_arch = "x86_64"))]
 use crate::gemm::amx::Software;
 use crate::isa::{self, Isa};
+use crate::simd::Simd;
 
 /// What multiplies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,8 +126,7 @@ impl<'a, X: Element> Left<'a, X> {
             unsafe { std::slice::from_raw_parts_mut(scales.as_mut_ptr().cast(), m) };
         let out = Shared::new(words);
         let pack = |(i, (row, scale)): (usize, (&[X], &mut f32))| {
-            // SAFETY: each row of `x` has words of its own in `words`.
-            *scale = unsafe { pack_row(row, i * parts, parts, unsigned, style, steps, out) };
+            *scale = pack_row(row, i * parts, parts, unsigned, style.high(), steps, out);
         };
         if m * k < 1 << 16 {
             x.chunks_exact(k.max(1))
@@ -186,68 +186,77 @@ impl<'a, X: Element> Left<'a, X> {
     }
 }
 
-/// Rounds a row and puts its bytes in their places; its scale.
-#[allow(clippy::too_many_arguments)]
-unsafe fn pack_row<X: Element>(
-    x: &[X],
-    row: usize,
-    parts: usize,
-    unsigned: bool,
-    style: Style,
-    steps: usize,
-    out: Shared<u32>,
-) -> f32 {
-    let high = style.high();
-    let most = if parts == 1 { 127.0 } else { 32_639.0 };
-    let top = x.iter().fold(0f32, |top, x| larger(top, x.to_f32()));
-    let inverse = if top > 0.0 { most / top } else { 0.0 };
-    let flip = if unsigned { 0x8080_8080 } else { 0 };
-    for at in (0..4 * steps).step_by(GRAIN) {
-        let mut q = [0i16; GRAIN];
-        if at < x.len() {
-            let part = &x[at..x.len().min(at + GRAIN)];
-            round(part, inverse, &mut q);
-        }
-        for part in 0..parts {
-            let row = row + part;
-            let panel = row / high * high * steps;
-            for (w, four) in q.chunks_exact(4).enumerate() {
-                let mut word = 0;
-                for (i, q) in four.iter().enumerate() {
+kernel! {
+    /// Rounds a row and puts its bytes in their places, which are its own; its scale.
+    fn pack_row<S; X: Element>(
+        x: &[X],
+        row: usize,
+        parts: usize,
+        unsigned: bool,
+        high: usize,
+        steps: usize,
+        out: Shared<u32>,
+    ) -> f32 {
+        let most = if parts == 1 { 127.0 } else { 32_639.0 };
+        let top = magnitude::<S, X>(x);
+        let inverse = S::splat(if top > 0.0 { most / top } else { 0.0 });
+        let flip = if unsigned { 0x8080_8080 } else { 0 };
+        for at in (0..4 * steps).step_by(GRAIN) {
+            let mut y = [0f32; GRAIN];
+            let n = x.len().saturating_sub(at).min(GRAIN);
+            let mut i = 0;
+            while i < n {
+                let v: S = X::load(x.as_ptr().add(at + i), n - i);
+                v.mul(inverse).round().store(y.as_mut_ptr().add(i));
+                i += S::LANES;
+            }
+            // A conversion saturates, and makes 0 of a NaN.
+            let q = y.map(|y| y as i32);
+            for part in 0..parts {
+                let mut words = [0u32; GRAIN / 4];
+                for (word, q) in words.iter_mut().zip(q.as_chunks::<4>().0) {
                     // The low byte has a sign, so the high one is rounded.
-                    let byte = match (parts, part) {
-                        (1, _) | (_, 1) => *q as u8,
+                    let byte = |q: i32| match (parts, part) {
+                        (1, _) | (_, 1) => q as u8,
                         _ => ((q + 128) >> 8) as u8,
                     };
-                    word |= u32::from(byte) << (8 * i);
+                    *word = u32::from_le_bytes(q.map(byte)) ^ flip;
                 }
-                let step = at / 4 + w;
-                let place = if unsigned {
-                    step * high + row % high
-                } else {
-                    (step / 16 * high + row % high) * 16 + step % 16
-                };
-                // SAFETY: this row's word of this step.
-                unsafe { *out.get().add(panel + place) = word ^ flip };
+                let row = row + part;
+                let panel = out.get().add(row / high * high * steps);
+                for (w, word) in words.iter().enumerate() {
+                    let step = at / 4 + w;
+                    let place = if unsigned {
+                        step * high + row % high
+                    } else {
+                        (step / 16 * high + row % high) * 16 + step % 16
+                    };
+                    *panel.add(place) = *word;
+                }
             }
         }
+        top / most
     }
-    top / most
 }
 
-kernel! {
-    /// `q = round(x · inverse)`
-    fn round<S; X: Element>(x: &[X], inverse: f32, q: &mut [i16; GRAIN]) {
+/// The largest magnitude; NaN if any number is.
+#[inline(always)]
+unsafe fn magnitude<S: Simd, X: Element>(x: &[X]) -> f32 {
+    // SAFETY: the loads keep to the row.
+    unsafe {
+        let (mut top, mut wrong) = (S::splat(0.0), S::splat(0.0));
         let mut i = 0;
-        let mut y = [0f32; GRAIN];
         while i < x.len() {
             let v: S = X::load(x.as_ptr().add(i), x.len() - i);
-            v.mul(S::splat(inverse)).round().store(y.as_mut_ptr().add(i));
+            top = top.max(v.abs());
+            // Zero, but NaN for what is not finite.
+            wrong = wrong.add(v.sub(v));
             i += S::LANES;
         }
-        for (q, y) in q.iter_mut().zip(y) {
-            // A conversion saturates, and makes 0 of a NaN.
-            *q = y as i16;
+        if wrong.sum() == 0.0 {
+            top.top()
+        } else {
+            x.iter().fold(0.0, |top, x| larger(top, x.to_f32()))
         }
     }
 }

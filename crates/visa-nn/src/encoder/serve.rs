@@ -8,7 +8,7 @@
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use visa_kernels::matmul::Compute;
-use visa_kernels::{activation, attention, new_vec, norm};
+use visa_kernels::{Element, activation, attention, bf16, new_vec, norm};
 
 use super::{Batch, Encoder, Layer, Norm};
 use crate::engine::{Matrix, numbers};
@@ -77,7 +77,7 @@ pub struct EncoderEngine {
     types: Vec<f32>,
     norm: NormWeights,
     blocks: Vec<Block>,
-    /// Of attention.
+    /// Of attention; what lies between products is stored in the same precision.
     compute: Compute,
 }
 
@@ -145,7 +145,10 @@ impl EncoderEngine {
             tokens += ids.len();
         }
         stretches.push(&texts[first..]);
-        let done = stretches.into_par_iter().map(|texts| self.stretch(texts));
+        let done = stretches.into_par_iter().map(|texts| match self.compute {
+            Compute::F32 => self.stretch::<f32>(texts),
+            Compute::Bf16 => self.stretch::<bf16>(texts),
+        });
         let done: Vec<Vec<Vec<f32>>> = done.collect::<Result<_>>()?;
         Ok(done.into_iter().flatten().collect())
     }
@@ -173,22 +176,22 @@ impl EncoderEngine {
         }
     }
 
-    fn stretch(&self, texts: &[(&[u32], Option<&[u32]>)]) -> Result<Vec<Vec<f32>>> {
+    fn stretch<T: Element>(&self, texts: &[(&[u32], Option<&[u32]>)]) -> Result<Vec<Vec<f32>>> {
         let h = self.config.hidden_size;
         let mut x = self.embed(texts)?;
         let lens: Vec<usize> = texts.iter().map(|(ids, _)| ids.len()).collect();
         let heads = self.config.num_attention_heads;
         let shape = (heads, h / heads);
-        let (mut wide, mut out) = (Vec::new(), Vec::new());
+        let (mut wide, mut out) = (Vec::<T>::new(), Vec::new());
         for block in &self.blocks {
             block.qkv.forward(&x, &mut wide);
-            let attended: Vec<f32> = new_vec(x.len(), |out| {
+            let attended: Vec<T> = new_vec(x.len(), |out| {
                 attention::bidirectional(&wide, &lens, shape, self.compute, out);
             });
             block.attention_out.forward(&attended, &mut out);
             let mid = block.attention_norm.forward(&out, Some(&x));
             block.up.forward(&mid, &mut wide);
-            let inner = new_vec(wide.len(), |y| activation::gelu_forward(&wide, y));
+            let inner: Vec<T> = new_vec(wide.len(), |y| activation::gelu_forward(&wide, y));
             block.down.forward(&inner, &mut out);
             x = block.out_norm.forward(&out, Some(&mid));
         }

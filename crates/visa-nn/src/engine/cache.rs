@@ -2,65 +2,125 @@
 //!
 //! A row is a sequence. Each layer of a row owns the keys and values of its
 //! tokens, in order; rows that continue one prompt share those of the prompt,
-//! which are computed once and never copied.
+//! which are computed once and never copied. Numbers are stored as the engine
+//! computes: `f32` with weights of `f32`, otherwise bf16.
 
 use std::sync::Arc;
+
+use half::bf16;
+use visa_kernels::Element;
 
 use super::Feed;
 use crate::{DecoderConfig, Error, Result};
 
 /// Keys and values of one layer, `[tokens, Hkv · D]` each; keys are rotated.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Kept {
-    pub(super) keys: Vec<f32>,
-    pub(super) values: Vec<f32>,
+pub(super) struct Kept<T> {
+    pub(super) keys: Vec<T>,
+    pub(super) values: Vec<T>,
 }
 
 /// Keys and values of all layers.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Stretch {
-    pub(super) layers: Vec<Kept>,
+#[derive(Debug, Clone)]
+pub(super) struct Stretch<T> {
+    pub(super) layers: Vec<Kept<T>>,
     pub(super) len: usize,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Row {
+pub(super) struct Row<T> {
     /// What comes first, and is shared.
-    pub(super) shared: Option<Arc<Stretch>>,
-    pub(super) own: Stretch,
+    pub(super) shared: Option<Arc<Stretch<T>>>,
+    pub(super) own: Stretch<T>,
 }
 
-impl Row {
+impl<T> Row<T> {
     fn len(&self) -> usize {
         self.own.len + self.shared.as_ref().map_or(0, |shared| shared.len)
     }
 }
 
-/// Activations of a step, kept for the next one.
+/// Activations of a step, kept for the next one; the stream that layers add to
+/// is `f32` in any case.
 #[derive(Debug, Default)]
-pub(super) struct Work {
+pub(super) struct Work<T> {
     pub(super) x: Vec<f32>,
-    pub(super) normed: Vec<f32>,
-    pub(super) wide: Vec<f32>,
-    pub(super) q: Vec<f32>,
-    pub(super) keys: Vec<f32>,
-    pub(super) values: Vec<f32>,
-    pub(super) attended: Vec<f32>,
-    pub(super) inner: Vec<f32>,
+    pub(super) normed: Vec<T>,
+    pub(super) wide: Vec<T>,
+    pub(super) q: Vec<T>,
+    pub(super) keys: Vec<T>,
+    pub(super) values: Vec<T>,
+    pub(super) attended: Vec<T>,
+    pub(super) inner: Vec<T>,
 }
 
-/// The sequences that an [`Engine`](super::Engine) works on.
+/// The sequences that an [`Engine`](super::Engine) works on; made by
+/// [`Engine::cache`](super::Engine::cache).
 #[derive(Debug)]
-pub struct KvCache {
-    rows: Vec<Option<Row>>,
-    layers: usize,
-    width: usize,
-    pub(super) work: Work,
+pub struct KvCache(pub(super) Stored);
+
+/// The rows by what their numbers are stored as.
+#[derive(Debug)]
+pub(super) enum Stored {
+    F32(Rows<f32>),
+    Bf16(Rows<bf16>),
+}
+
+/// Runs an expression on the rows, however they are stored.
+macro_rules! rows {
+    ($cache:expr, $rows:ident => $body:expr) => {
+        match $cache {
+            Stored::F32($rows) => $body,
+            Stored::Bf16($rows) => $body,
+        }
+    };
 }
 
 impl KvCache {
-    /// An empty cache for engines of this shape.
-    pub fn new(config: &DecoderConfig) -> Self {
+    pub(super) fn f32(config: &DecoderConfig) -> Self {
+        Self(Stored::F32(Rows::new(config)))
+    }
+
+    pub(super) fn bf16(config: &DecoderConfig) -> Self {
+        Self(Stored::Bf16(Rows::new(config)))
+    }
+
+    /// Adds an empty row and says which one it is.
+    pub fn add(&mut self) -> usize {
+        rows!(&mut self.0, rows => rows.add())
+    }
+
+    /// Adds a row that has seen what `row` has; both share it from now on.
+    pub fn fork(&mut self, row: usize) -> Result<usize> {
+        rows!(&mut self.0, rows => rows.fork(row))
+    }
+
+    /// Drops a row; its number may be given to another.
+    pub fn remove(&mut self, row: usize) {
+        rows!(&mut self.0, rows => rows.remove(row));
+    }
+
+    /// Tokens that a row has seen; `None` if there is no such row.
+    pub fn len(&self, row: usize) -> Option<usize> {
+        rows!(&self.0, rows => rows.len(row))
+    }
+
+    /// Whether it holds no row.
+    pub fn is_empty(&self) -> bool {
+        rows!(&self.0, rows => rows.rows.iter().all(Option::is_none))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Rows<T> {
+    rows: Vec<Option<Row<T>>>,
+    layers: usize,
+    width: usize,
+    pub(super) work: Work<T>,
+}
+
+impl<T: Element> Rows<T> {
+    fn new(config: &DecoderConfig) -> Self {
         Self {
             rows: Vec::new(),
             layers: config.num_hidden_layers,
@@ -69,20 +129,19 @@ impl KvCache {
         }
     }
 
-    /// Adds an empty row and says which one it is.
-    pub fn add(&mut self) -> usize {
+    fn add(&mut self) -> usize {
         let own = self.stretch();
         self.place(Row { shared: None, own })
     }
 
-    fn stretch(&self) -> Stretch {
+    fn stretch(&self) -> Stretch<T> {
         Stretch {
             layers: vec![Kept::default(); self.layers],
             len: 0,
         }
     }
 
-    fn place(&mut self, row: Row) -> usize {
+    fn place(&mut self, row: Row<T>) -> usize {
         match self.rows.iter().position(Option::is_none) {
             Some(free) => {
                 self.rows[free] = Some(row);
@@ -95,8 +154,7 @@ impl KvCache {
         }
     }
 
-    /// Adds a row that has seen what `row` has; both share it from now on.
-    pub fn fork(&mut self, row: usize) -> Result<usize> {
+    fn fork(&mut self, row: usize) -> Result<usize> {
         let empty = self.stretch();
         let Some(Some(source)) = self.rows.get_mut(row) else {
             return Err(Error::Input(format!(
@@ -111,30 +169,23 @@ impl KvCache {
         Ok(self.place(copy))
     }
 
-    /// Drops a row; its number may be given to another.
-    pub fn remove(&mut self, row: usize) {
+    fn remove(&mut self, row: usize) {
         if let Some(row) = self.rows.get_mut(row) {
             *row = None;
         }
     }
 
-    /// Tokens that a row has seen; `None` if there is no such row.
-    pub fn len(&self, row: usize) -> Option<usize> {
+    pub(super) fn len(&self, row: usize) -> Option<usize> {
         self.rows.get(row)?.as_ref().map(Row::len)
     }
 
-    /// Whether it holds no row.
-    pub fn is_empty(&self) -> bool {
-        self.rows.iter().all(Option::is_none)
-    }
-
     /// The row of a feed, which the step has checked.
-    pub(super) fn row(&self, row: usize) -> &Row {
+    pub(super) fn row(&self, row: usize) -> &Row<T> {
         self.rows[row].as_ref().expect("the step checked its rows")
     }
 
     /// Appends keys and values of one layer, those of all feeds in order.
-    pub(super) fn append(&mut self, layer: usize, feeds: &[Feed<'_>], k: &[f32], v: &[f32]) {
+    pub(super) fn append(&mut self, layer: usize, feeds: &[Feed<'_>], k: &[T], v: &[T]) {
         let mut at = 0;
         for (row, tokens) in feeds {
             let end = at + tokens.len() * self.width;

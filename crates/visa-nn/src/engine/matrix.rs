@@ -1,6 +1,7 @@
 //! A weight in the form in which inference reads it.
 
 use candle_core::Tensor;
+use visa_kernels::Element;
 use visa_kernels::int8::{Activations, Int8Matrix};
 use visa_kernels::matmul::{self, Compute, Sizes, Start};
 use visa_kernels::packed::{PackedMatrix, Uses};
@@ -120,15 +121,15 @@ impl Matrix {
     }
 
     /// Writes `x Wᵀ + b` into `y`, which gets the right length.
-    pub(crate) fn forward(&self, x: &[f32], y: &mut Vec<f32>) {
+    pub(crate) fn forward<X: Element, Y: Element>(&self, x: &[X], y: &mut Vec<Y>) {
         let m = x.len() / self.k;
-        y.resize(m * self.n, 0.0);
+        y.resize(m * self.n, Y::default());
         let start = self.bias.as_deref().map_or(Start::Zero, Start::Bias);
         self.product(x, start, y);
     }
 
     /// `y ← y + x Wᵀ + b`
-    pub(crate) fn add_forward(&self, x: &[f32], y: &mut [f32]) {
+    pub(crate) fn add_forward<X: Element>(&self, x: &[X], y: &mut [f32]) {
         self.product(x, Start::Add, y);
         if let Some(bias) = &self.bias {
             for row in y.chunks_exact_mut(self.n) {
@@ -137,7 +138,7 @@ impl Matrix {
         }
     }
 
-    fn product(&self, x: &[f32], start: Start<'_>, y: &mut [f32]) {
+    fn product<X: Element, Y: Element>(&self, x: &[X], start: Start<'_>, y: &mut [Y]) {
         match &self.stored {
             Stored::Bf16(Some(packed)) => packed.forward(x, start, y),
             Stored::Int8(Some(packed)) => packed.forward(x, start, y, Activations::Words),
@@ -150,7 +151,7 @@ impl Matrix {
         }
     }
 
-    fn sizes(&self, x: &[f32]) -> Sizes {
+    fn sizes<T>(&self, x: &[T]) -> Sizes {
         Sizes {
             m: x.len() / self.k,
             n: self.n,

@@ -12,14 +12,15 @@ mod matrix;
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
-use visa_kernels::{activation, norm, rope};
+use visa_kernels::matmul::Compute;
+use visa_kernels::{Element, activation, norm, rope};
 
 use crate::decoder::{Layer, Net, Tap};
 use crate::{Decoder, DecoderConfig, Error, Result, ops};
 
-use attend::attend;
+use attend::{New, attend};
 pub use cache::KvCache;
-use cache::Work;
+use cache::{Rows, Stored, Work};
 pub use matrix::WeightType;
 pub(crate) use matrix::{Matrix, numbers};
 
@@ -68,6 +69,7 @@ impl Block {
 #[derive(Debug)]
 pub struct Engine {
     config: DecoderConfig,
+    stored: WeightType,
     embedding: Tensor,
     blocks: Vec<Block>,
     norm: Vec<f32>,
@@ -81,6 +83,7 @@ impl Engine {
         let blocks = net.layers.iter().map(|layer| Block::new(layer, stored));
         let mut engine = Self {
             config: decoder.config().clone(),
+            stored,
             embedding: net.embedding.detach(),
             blocks: blocks.collect::<Result<_>>()?,
             norm: Vec::new(),
@@ -110,6 +113,15 @@ impl Engine {
         self.embedding = net.embedding.detach().to_device(&Device::Cpu)?;
         self.norm = numbers(&net.norm)?;
         self.head.fill_tensor(&net.head)
+    }
+
+    /// An empty cache. Like training, it holds `f32` if the weights are `f32`, and
+    /// otherwise bf16.
+    pub fn cache(&self) -> KvCache {
+        match self.stored {
+            WeightType::F32 => KvCache::f32(&self.config),
+            WeightType::Bf16 | WeightType::Int8 => KvCache::bf16(&self.config),
+        }
     }
 
     /// The shape of the model.
@@ -187,6 +199,19 @@ impl Engine {
         &self,
         cache: &mut KvCache,
         feeds: &[Feed<'_>],
+        tap: Option<&mut dyn Tap>,
+    ) -> Result<Vec<f32>> {
+        match &mut cache.0 {
+            Stored::F32(rows) => self.run_stored(Compute::F32, rows, feeds, tap),
+            Stored::Bf16(rows) => self.run_stored(Compute::Bf16, rows, feeds, tap),
+        }
+    }
+
+    fn run_stored<T: Element>(
+        &self,
+        compute: Compute,
+        cache: &mut Rows<T>,
+        feeds: &[Feed<'_>],
         mut tap: Option<&mut dyn Tap>,
     ) -> Result<Vec<f32>> {
         let config = &self.config;
@@ -208,12 +233,17 @@ impl Engine {
             }
         })?;
         for (i, block) in self.blocks.iter().enumerate() {
-            work.normed.resize(work.x.len(), 0.0);
+            work.normed.resize(work.x.len(), T::default());
             norm::rms_forward(&work.x, &block.attention_norm, eps, &mut work.normed);
             block.qkv.forward(&work.normed, &mut work.wide);
             self.rotate(&positions, &mut work);
             cache.append(i, feeds, &work.keys, &work.values);
-            attend(config, cache, i, feeds, &work.q, &mut work.attended);
+            let new = New {
+                q: &work.q,
+                keys: &work.keys,
+                values: &work.values,
+            };
+            attend(config, compute, cache, i, feeds, &new, &mut work.attended);
             // Behind the last attention only the last tokens matter.
             if i + 1 == self.blocks.len() && tap.is_none() && total > feeds.len() {
                 last_rows(&mut work.x, feeds, h);
@@ -224,7 +254,7 @@ impl Engine {
                 );
             }
             block.o.add_forward(&work.attended, &mut work.x);
-            work.normed.resize(work.x.len(), 0.0);
+            work.normed.resize(work.x.len(), T::default());
             norm::rms_forward(&work.x, &block.feed_norm, eps, &mut work.normed);
             block.gate_up.forward(&work.normed, &mut work.wide);
             self.activate(&mut work);
@@ -245,14 +275,14 @@ impl Engine {
     }
 
     /// Splits the rows `[q | k | v]` in `wide` and rotates queries and keys.
-    fn rotate(&self, positions: &[u32], work: &mut Work) {
+    fn rotate<T: Element>(&self, positions: &[u32], work: &mut Work<T>) {
         let c = &self.config;
         let (heads, kv_heads, dim) = (c.num_attention_heads, c.num_key_value_heads, c.head_dim);
         let (q, kv, theta) = (heads * dim, kv_heads * dim, c.rope_theta as f32);
         let n = positions.len();
-        work.q.resize(n * q, 0.0);
-        work.keys.resize(n * kv, 0.0);
-        work.values.resize(n * kv, 0.0);
+        work.q.resize(n * q, T::default());
+        work.keys.resize(n * kv, T::default());
+        work.values.resize(n * kv, T::default());
         let parts = (work.q.par_chunks_mut(ROWS * q))
             .zip(work.keys.par_chunks_mut(ROWS * kv))
             .zip(work.values.par_chunks_mut(ROWS * kv))
@@ -276,9 +306,9 @@ impl Engine {
     }
 
     /// `silu(gate) · up` of the rows `[gate | up]` in `wide`.
-    fn activate(&self, work: &mut Work) {
+    fn activate<T: Element>(&self, work: &mut Work<T>) {
         let f = self.config.intermediate_size;
-        work.inner.resize(work.wide.len() / 2, 0.0);
+        work.inner.resize(work.wide.len() / 2, T::default());
         work.inner
             .par_chunks_mut(ROWS * f)
             .zip(work.wide.par_chunks(ROWS * 2 * f))
@@ -292,7 +322,7 @@ impl Engine {
 }
 
 /// Keeps the row of the last token of each feed.
-fn last_rows(x: &mut Vec<f32>, feeds: &[Feed<'_>], width: usize) {
+fn last_rows<T: Copy>(x: &mut Vec<T>, feeds: &[Feed<'_>], width: usize) {
     let mut end = 0;
     for (i, (_, tokens)) in feeds.iter().enumerate() {
         end += tokens.len();

@@ -168,7 +168,7 @@ impl<'a> Generator<'a> {
             options,
             tokenizer: self.tokenizer,
             tap: self.tap,
-            cache: KvCache::new(engine.config()),
+            cache: engine.cache(),
             groups: groups(&mut sequences),
             active: Vec::new(),
         };

@@ -47,7 +47,7 @@ fn cached_steps_equal_the_whole_pass() {
         // a stretch for one row, stretches for all.
         let steps = [[5, 2, 4], [1, 1, 1], [3, 1, 1], [2, 3, 4], [1, 1, 1]];
         let engine = Engine::new(&decoder, WeightType::F32).unwrap();
-        let mut cache = KvCache::new(decoder.config());
+        let mut cache = engine.cache();
         let rows = [cache.add(), cache.add(), cache.add()];
         let check = |cache: &mut KvCache, feeds: &[(usize, &[u32])], texts: &[&[u32]]| {
             let hidden = engine.step(cache, feeds).unwrap();
@@ -418,7 +418,7 @@ fn wrong_arguments_are_named() {
     let error = decoder.forward(&long, None).unwrap_err();
     assert!(error.to_string().contains("48 positions"), "{error}");
     let engine = Engine::new(&decoder, WeightType::F32).unwrap();
-    let mut cache = KvCache::new(decoder.config());
+    let mut cache = engine.cache();
     let row = cache.add();
     for (feeds, expected) in [
         (&[(row, &[5; 49][..])][..], "48 positions"),
@@ -467,7 +467,7 @@ fn a_tap_shifts_cached_and_whole_passes_alike() {
         .unwrap();
     assert!(moved.to_scalar::<f32>().unwrap() > 0.01);
     let engine = Engine::new(&decoder, WeightType::F32).unwrap();
-    let mut cache = KvCache::new(decoder.config());
+    let mut cache = engine.cache();
     let row = cache.add();
     let mut tap = Shift(0, 1.0);
     engine

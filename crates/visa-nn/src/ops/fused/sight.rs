@@ -132,22 +132,30 @@ impl Sight {
     ) {
         let [wide, narrow, heads] = self.widths();
         let (p, n) = (group.prompt, group.completed());
-        let own = |at: usize, len: usize, out: &mut [T], lse: &mut [f32]| {
-            let of = |x, width| stretch(x, at, len, width);
-            let (shape, sight) = (self.part(len, len), causal());
-            let (q, k, v) = (of(q, wide), of(k, narrow), of(v, narrow));
-            attention::forward(q, k, v, &shape, &sight, compute, out, lse);
-        };
-        own(0, p, take(&mut out, p * wide), take(&mut lse, p * heads));
+        let of = |x, at, len, width| stretch(x, at, len, width);
+        let (prompt_k, prompt_v) = (of(k, 0, p, narrow), of(v, 0, p, narrow));
+        let (prompt, logs) = (take(&mut out, p * wide), take(&mut lse, p * heads));
+        let (own_q, shape) = (of(q, 0, p, wide), self.part(p, p));
+        attention::forward(
+            own_q,
+            prompt_k,
+            prompt_v,
+            &shape,
+            &causal(),
+            compute,
+            prompt,
+            logs,
+        );
         if n == 0 {
             return;
         }
+        // Both parts stay `f32` until they are one, so that it is rounded once.
         let mut shared_lse = Vec::new();
-        let shared: Vec<T> = new_vec(n * wide, |out| {
+        let shared: Vec<f32> = new_vec(n * wide, |out| {
             shared_lse = new_vec(n * heads, |lse| {
-                let (k, v) = (stretch(k, 0, p, narrow), stretch(v, 0, p, narrow));
-                let (q, shape) = (stretch(q, p, n, wide), self.part(n, p));
-                attention::forward(q, k, v, &shape, &everything(), compute, out, lse);
+                let (q, shape) = (of(q, p, n, wide), self.part(n, p));
+                let sight = everything();
+                attention::forward(q, prompt_k, prompt_v, &shape, &sight, compute, out, lse);
             });
         });
         let mut tasks = Vec::with_capacity(group.completions.len());
@@ -161,20 +169,25 @@ impl Sight {
         }
         let dim = self.shape.dim;
         tasks.into_par_iter().for_each(|(at, len, (out, lse))| {
-            own(p + at, len, out, lse);
+            let (first, shape) = (p + at, self.part(len, len));
+            let (q, k) = (of(q, first, len, wide), of(k, first, len, narrow));
+            let v = of(v, first, len, narrow);
+            let own: Vec<f32> = new_vec(len * wide, |own| {
+                attention::forward(q, k, v, &shape, &causal(), compute, own, lse);
+            });
             for i in 0..len {
                 for h in 0..heads {
                     let prompt = shared_lse[h * n + at + i];
-                    let own = &mut lse[h * len + i];
+                    let log = &mut lse[h * len + i];
                     // e^prompt / (e^prompt + e^own)
-                    let weight = 1.0 / (1.0 + (*own - prompt).exp());
-                    let top = own.max(prompt);
-                    *own = top + ((*own - top).exp() + (prompt - top).exp()).ln();
-                    let to = &mut out[i * wide + h * dim..][..dim];
-                    let from = &shared[(at + i) * wide + h * dim..][..dim];
-                    for (to, from) in to.iter_mut().zip(from) {
-                        let own = to.to_f32();
-                        *to = T::from_f32(own + weight * (from.to_f32() - own));
+                    let weight = 1.0 / (1.0 + (*log - prompt).exp());
+                    let top = log.max(prompt);
+                    *log = top + ((*log - top).exp() + (prompt - top).exp()).ln();
+                    let place = i * wide + h * dim;
+                    let shared = &shared[(at + i) * wide + h * dim..][..dim];
+                    let to = out[place..][..dim].iter_mut();
+                    for ((to, own), shared) in to.zip(&own[place..]).zip(shared) {
+                        *to = T::from_f32(own + weight * (shared - own));
                     }
                 }
             }

@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use visa_nn::ops::{Precision, set_precision};
 use visa_nn::sample::{Generated, Generator, SampleOptions};
 use visa_nn::{
-    Batch, Decoder, DecoderConfig, Encoder, EncoderEngine, Engine, KvCache, WeightType, mean_pool,
+    Batch, Decoder, DecoderConfig, Encoder, EncoderEngine, Engine, WeightType, mean_pool,
 };
 use visa_train::grpo::{Grpo, GrpoConfig, Reward, Rollout};
 use visa_train::objective::advantage::Term;
@@ -126,7 +126,7 @@ pub(super) fn prefill(sizes: &Sizes) -> Result<Vec<Case>> {
     let flops = n as f64 * (decoder_flops(&sizes.decoder, n as f64 / 2.0) - head) + head;
     let run = move || {
         seconds(|| {
-            let mut cache = KvCache::new(engine.config());
+            let mut cache = engine.cache();
             let row = cache.add();
             let hidden = engine.step(&mut cache, &[(row, &prompt)])?;
             Ok(engine.logits(&hidden))
@@ -149,7 +149,7 @@ pub(super) fn decode(
     let prompt = tokens(sizes.decoder.vocab_size, sizes.prompt, 11);
     let read = bytes * multiplied(&sizes.decoder) as f64 * steps as f64;
     let run = move || {
-        let mut cache = KvCache::new(engine.config());
+        let mut cache = engine.cache();
         let row = cache.add();
         let mut hidden = engine.step(&mut cache, &[(row, &prompt)])?;
         seconds(|| {
