@@ -68,7 +68,7 @@ pub(super) unsafe fn softmax<S: Simd>(row: &mut [f32], visible: usize, scale: f3
     }
 }
 
-/// `s[j] = q · k_j`, reading the keys as they lie, four at a time.
+/// `s[j] = q · k_j`, reading the keys as they lie, a vector of them at a time.
 #[inline(always)]
 pub(super) unsafe fn dots<S: Simd, Q: Lanes, T: Lanes>(
     q: *const Q,
@@ -81,22 +81,61 @@ pub(super) unsafe fn dots<S: Simd, Q: Lanes, T: Lanes>(
     unsafe {
         let mut j = 0;
         while j < count {
-            let four = if count - j >= 4 { 4 } else { 1 };
-            let mut sums = [S::splat(0.0); 4];
-            let mut d = 0;
-            while d < dim {
-                let x: S = Q::load(q.add(d), dim - d);
-                for (i, sum) in sums.iter_mut().enumerate().take(four) {
-                    let k: S = T::load(k.add((j + i) * stride + d), dim - d);
-                    *sum = x.fma(k, *sum);
+            let n = S::LANES.min(count - j);
+            let k = k.add(j * stride);
+            let sums = if n == S::LANES && dim.is_multiple_of(S::LANES) {
+                whole_dots::<S, Q, T>(q, k, stride, dim)
+            } else {
+                let mut sums = [S::splat(0.0); 16];
+                for (i, sum) in sums.iter_mut().enumerate().take(n) {
+                    let mut d = 0;
+                    while d < dim {
+                        let x: S = Q::load(q.add(d), dim - d);
+                        *sum = x.fma(T::load(k.add(i * stride + d), dim - d), *sum);
+                        d += S::LANES;
+                    }
                 }
-                d += S::LANES;
-            }
-            for (i, sum) in sums.iter().enumerate().take(four) {
-                *s.add(j + i) = sum.sum();
-            }
-            j += four;
+                sums
+            };
+            turned_sum(sums).store_n(s.add(j), n);
+            j += S::LANES;
         }
+    }
+}
+
+/// Products of `q` with a vector of keys, each as lanes that are to be summed; no
+/// count here varies, so that the sums stay in registers.
+#[inline(always)]
+unsafe fn whole_dots<S: Simd, Q: Lanes, T: Lanes>(
+    q: *const Q,
+    k: *const T,
+    stride: usize,
+    dim: usize,
+) -> [S; 16] {
+    unsafe {
+        let mut sums = [S::splat(0.0); 16];
+        let mut d = 0;
+        while d < dim {
+            let x: S = Q::load(q.add(d), S::LANES);
+            for i in 0..S::LANES {
+                sums[i] = x.fma(T::load(k.add(i * stride + d), S::LANES), sums[i]);
+            }
+            d += S::LANES;
+        }
+        sums
+    }
+}
+
+/// The sum over the lanes of each vector, in the lane of its place.
+#[inline(always)]
+unsafe fn turned_sum<S: Simd>(mut sums: [S; 16]) -> S {
+    unsafe {
+        S::transpose(&mut sums);
+        let mut all = sums[0];
+        for sum in &sums[1..S::LANES] {
+            all = all.add(*sum);
+        }
+        all
     }
 }
 
@@ -112,27 +151,61 @@ pub(super) unsafe fn weigh<S: Simd, T: Lanes>(
 ) {
     unsafe {
         let mut d = 0;
-        // Sums of four vectors at a time stay in registers.
         while d < dim {
-            let wide = if dim - d >= 4 * S::LANES { 4 } else { 1 };
-            let mut sums = [S::splat(0.0); 4];
-            for (i, sum) in sums.iter_mut().enumerate().take(wide) {
-                let at = d + i * S::LANES;
-                *sum = S::load_n(acc.add(at), dim - at);
+            let wide = dim - d >= 4 * S::LANES;
+            if wide {
+                weigh_columns::<S, T, 4>(p, v.add(d), stride, dim - d, count, acc.add(d));
+            } else {
+                weigh_columns::<S, T, 1>(p, v.add(d), stride, dim - d, count, acc.add(d));
             }
-            for j in 0..count {
-                let weight = S::splat(*p.add(j));
-                for (i, sum) in sums.iter_mut().enumerate().take(wide) {
-                    let at = d + i * S::LANES;
-                    let v: S = T::load(v.add(j * stride + at), dim - at);
-                    *sum = weight.fma(v, *sum);
-                }
-            }
-            for (i, sum) in sums.iter().enumerate().take(wide) {
-                let at = d + i * S::LANES;
-                sum.store_n(acc.add(at), dim - at);
-            }
-            d += wide * S::LANES;
+            d += if wide { 4 * S::LANES } else { S::LANES };
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn weigh_row<S: Simd, T: Lanes, const W: usize>(
+    sums: &mut [S; W],
+    weight: f32,
+    v: *const T,
+    width: usize,
+) {
+    unsafe {
+        let weight = S::splat(weight);
+        for (i, sum) in sums.iter_mut().enumerate() {
+            let at = i * S::LANES;
+            *sum = weight.fma(T::load(v.add(at), width - at), *sum);
+        }
+    }
+}
+
+/// [`weigh`] for `W` vectors of a row, of which `width` numbers exist. Sums stay in
+/// registers, in two sets, so that few wait for the one before.
+#[inline(always)]
+unsafe fn weigh_columns<S: Simd, T: Lanes, const W: usize>(
+    p: *const f32,
+    v: *const T,
+    stride: usize,
+    width: usize,
+    count: usize,
+    acc: *mut f32,
+) {
+    unsafe {
+        let mut sums = [[S::splat(0.0); W]; 2];
+        let mut j = 0;
+        while j + 2 <= count {
+            weigh_row(&mut sums[0], *p.add(j), v.add(j * stride), width);
+            weigh_row(&mut sums[1], *p.add(j + 1), v.add((j + 1) * stride), width);
+            j += 2;
+        }
+        if j < count {
+            weigh_row(&mut sums[0], *p.add(j), v.add(j * stride), width);
+        }
+        for i in 0..W {
+            let (to, n) = (acc.add(i * S::LANES), width - i * S::LANES);
+            S::load_n(to, n)
+                .add(sums[0][i].add(sums[1][i]))
+                .store_n(to, n);
         }
     }
 }

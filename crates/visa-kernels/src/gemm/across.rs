@@ -21,7 +21,7 @@ const ROWS: usize = 96;
 const SPAN: usize = 1024;
 /// Up to so many rows, no task takes less than all of them: the right factor
 /// is read once.
-const FEW: usize = 24;
+const FEW: usize = 48;
 
 pub(super) fn product<M: Method, X: Element, Y: Element>(
     a: &View<'_, X>,
@@ -53,7 +53,9 @@ pub(super) fn product<M: Method, X: Element, Y: Element>(
         m.div_ceil(4 * threads).next_multiple_of(M::HIGH).min(ROWS)
     };
     let row_tasks = m.div_ceil(rows);
-    let wanted = (4 * threads).div_ceil(row_tasks);
+    // The smaller the tasks, the more it costs to hand them out.
+    let each = if m <= FEW { 2 } else { 4 };
+    let wanted = (each * threads).div_ceil(row_tasks);
     let group = panels.div_ceil(wanted).max(2);
     let column_tasks = panels.div_ceil(group);
     let out = Shared::new(c);

@@ -292,16 +292,14 @@ impl Engine {
             let rows = (qs.chunks_exact_mut(q))
                 .zip(ks.chunks_exact_mut(kv))
                 .zip(vs.chunks_exact_mut(kv))
-                .zip(from.chunks_exact(q + 2 * kv))
-                .zip(positions);
-            for ((((q_row, k_row), v_row), from), position) in rows {
-                let at = std::slice::from_ref(position);
+                .zip(from.chunks_exact(q + 2 * kv));
+            for (((q_row, k_row), v_row), from) in rows {
                 q_row.copy_from_slice(&from[..q]);
-                rope::rotate(q_row, at, (heads, dim), theta, false);
                 k_row.copy_from_slice(&from[q..q + kv]);
-                rope::rotate(k_row, at, (kv_heads, dim), theta, false);
                 v_row.copy_from_slice(&from[q + kv..]);
             }
+            rope::rotate(qs, positions, (heads, dim), theta, false);
+            rope::rotate(ks, positions, (kv_heads, dim), theta, false);
         });
     }
 
