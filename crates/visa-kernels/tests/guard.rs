@@ -7,7 +7,7 @@
 mod common;
 
 use common::each_isa;
-use visa_kernels::attention::{self, Batch, Cache, Row, Saved, Shape, Sight};
+use visa_kernels::attention::{self, Batch, Cache, Prefix, Row, Saved, Shape, Sight};
 use visa_kernels::int8::{Activations, Int8Matrix};
 use visa_kernels::log_probability::{self, Gradients, Outputs, Upstream, Weight};
 use visa_kernels::matmul::{self, Compute, Sizes, Start};
@@ -178,8 +178,6 @@ fn attend<T: Element>(queries: usize, keys: usize, dim: usize, end: bool) {
     let mut qkv = of(3 * keys * dim);
     let mut one = of(keys * dim);
     attention::bidirectional(qkv.get(), &[keys], (1, dim), Compute::Bf16, one.get());
-    let mut q = Guarded::<f32>::filled(shape.q_len(), end);
-    let mut out = Guarded::<f32>::filled(shape.q_len(), end);
     let (mut kc, mut vc) = (
         Guarded::<T>::filled(shape.kv_len(), end),
         Guarded::<T>::filled(shape.kv_len(), end),
@@ -191,8 +189,9 @@ fn attend<T: Element>(queries: usize, keys: usize, dim: usize, end: bool) {
         position: dim,
         head: dim,
     };
+    let prefix = Prefix::new(&cache, 1, dim, Compute::Bf16);
     let batch = Batch {
-        prefixes: &[cache],
+        prefixes: &[&prefix],
         rows: &[Row {
             prefix: Some(0),
             own: cache,
@@ -203,7 +202,7 @@ fn attend<T: Element>(queries: usize, keys: usize, dim: usize, end: bool) {
         kv_heads: 1,
         dim,
     };
-    attention::decode(q.get(), &batch, out.get());
+    attention::decode(q, &batch, out.get());
 }
 
 fn rows(m: usize, d: usize, end: bool) {

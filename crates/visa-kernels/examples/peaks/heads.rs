@@ -1,6 +1,6 @@
 //! Attention, and the heads of language models.
 
-use visa_kernels::attention::{self, Batch, Cache, Row, Saved, Shape, Sight};
+use visa_kernels::attention::{self, Batch, Cache, Prefix, Row, Saved, Shape, Sight};
 use visa_kernels::bf16;
 use visa_kernels::cross_entropy::{self, Gradients};
 use visa_kernels::log_probability::{self, Outputs, Weight};
@@ -76,13 +76,14 @@ pub(crate) fn attention() {
                 .collect()
         };
         let (prefix, suffix) = (numbers(shared), numbers(rows * own));
-        let prefixes = [Cache {
+        let prompt = Cache {
             k: &prefix,
             v: &prefix,
             len: shared,
             position: width,
             head: dim,
-        }];
+        };
+        let packed = Prefix::new(&prompt, heads, dim, Compute::Bf16);
         let list: Vec<Row<'_, bf16>> = (0..rows)
             .map(|r| {
                 let part = &suffix[r * own * width..(r + 1) * own * width];
@@ -100,14 +101,14 @@ pub(crate) fn attention() {
             })
             .collect();
         let batch = Batch {
-            prefixes: &prefixes,
+            prefixes: &[&packed],
             rows: &list,
             queries: 1,
             heads,
             kv_heads: heads,
             dim,
         };
-        let q = random(rows * width, 2);
+        let q = numbers(rows);
         let mut out = q.clone();
         let bytes = (4 * (shared + rows * own) * width) as f64;
         let rate = share(Peak::Memory, bytes, || {

@@ -5,13 +5,14 @@
 //! o = Σ_j e^(s_j − m) v_j / Σ_j e^(s_j − m)      s_j = q · k_j / sqrt(D)      m = max_j s_j
 //! ```
 //!
-//! The keys of a shared prefix are read once for the queries of all rows that
-//! continue it, then each row's own keys follow; sums over a part of the keys
-//! are rescaled when a later part has a larger score (online softmax, Milakov
-//! and Gimelshein, arXiv 1805.02867), so scores exist for a block only.
+//! A shared prefix is packed once ([`Prefix`]) and multiplied with the queries of
+//! all rows that continue it, then each row's own keys follow; sums over a part of
+//! the keys are rescaled when a later part has a larger score (online softmax,
+//! Milakov and Gimelshein, arXiv 1805.02867), so scores exist for a block only.
 
 use rayon::prelude::*;
 
+use super::prefix::Prefix;
 use super::rows::{dots, transpose, weigh};
 use crate::buffer::{Scratch, Shared, with_scratch};
 use crate::element::Element;
@@ -53,7 +54,7 @@ pub struct Row<'a, T> {
 #[derive(Debug, Clone, Copy)]
 pub struct Batch<'a, T> {
     /// Keys and values that several rows share.
-    pub prefixes: &'a [Cache<'a, T>],
+    pub prefixes: &'a [&'a Prefix],
     /// The rows.
     pub rows: &'a [Row<'a, T>],
     /// Positions of `q` in each row: 1 for plain decoding.
@@ -67,16 +68,16 @@ pub struct Batch<'a, T> {
 }
 
 /// Query vectors whose scores exist at one time.
-const BLOCK: usize = 48;
+pub(super) const BLOCK: usize = 48;
 /// Keys of which scores exist at one time, a multiple of all vectors.
 const KEYS: usize = 256;
 /// Up to so many query vectors, keys are read as they lie.
 const FEW: usize = 3;
 /// Most bytes of keys, and of values, that are called ahead.
-const AHEAD: usize = 1 << 17;
+pub(super) const AHEAD: usize = 1 << 17;
 
 /// Calls memory into the second cache of the processor.
-fn prefetch(from: *const u8, bytes: usize) {
+pub(super) fn prefetch(from: *const u8, bytes: usize) {
     #[cfg(target_arch = "x86_64")]
     for at in (0..bytes).step_by(64) {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
@@ -92,11 +93,13 @@ impl<T: Element> Batch<'_, T> {
         assert!(self.kv_heads > 0 && self.heads.is_multiple_of(self.kv_heads));
         assert_eq!(q, self.rows.len() * self.queries * self.heads * self.dim);
         assert_eq!(out, q, "an output for each query");
-        for cache in self
-            .prefixes
-            .iter()
-            .chain(self.rows.iter().map(|row| &row.own))
-        {
+        for prefix in self.prefixes {
+            assert!(
+                prefix.is_of(self.kv_heads, self.dim),
+                "a prefix of another shape"
+            );
+        }
+        for cache in self.rows.iter().map(|row| &row.own) {
             let end = match cache.len {
                 0 => 0,
                 n => (n - 1) * cache.position + (self.kv_heads - 1) * cache.head + self.dim,
@@ -119,16 +122,19 @@ impl<T: Element> Batch<'_, T> {
 }
 
 /// Attention of `q` over the caches of the batch.
-pub fn decode<T: Element>(q: &[f32], batch: &Batch<'_, T>, out: &mut [f32]) {
+pub fn decode<T: Element>(q: &[T], batch: &Batch<'_, T>, out: &mut [T]) {
     batch.check(q.len(), out.len());
     let places = batch.rows.len() * batch.queries * batch.heads;
     with_scratch(|scratch| {
-        let (tops, sums) = scratch.f32s(2 * places).split_at_mut(places);
+        let (tops, rest) = scratch.f32s((2 + batch.dim) * places).split_at_mut(places);
+        let (sums, acc) = rest.split_at_mut(places);
         tops.fill(f32::NEG_INFINITY);
         sums.fill(0.0);
-        out.fill(0.0);
+        acc.fill(0.0);
+        out.fill(T::default());
         let state = State {
             out: Shared::new(out),
+            acc: Shared::new(acc),
             tops: Shared::new(tops),
             sums: Shared::new(sums),
         };
@@ -142,48 +148,46 @@ pub fn decode<T: Element>(q: &[f32], batch: &Batch<'_, T>, out: &mut [f32]) {
                 for h in g * group..(g + 1) * group {
                     block.push(batch.place(r, i, h), before + i + 1);
                     if block.len == BLOCK {
-                        block.run(q, &row.own, g, batch.dim, state, true);
+                        block.run(q, &row.own, g, batch.dim, state);
                     }
                 }
             }
-            block.run(q, &row.own, g, batch.dim, state, true);
+            block.run(q, &row.own, g, batch.dim, state);
         };
         let keys: usize = batch.rows.iter().map(|row| row.own.len * row.count).sum();
         let small = keys * batch.heads * batch.dim < 1 << 17;
-        let caches: Vec<&Cache<'_, T>> = batch.rows.iter().map(|row| &row.own).collect();
-        each(&caches, batch.kv_heads, small, run);
+        let ahead = |r: usize| batch.rows[r].own.prefetch(batch.kv_heads);
+        each(batch.rows.len(), batch.kv_heads, small, ahead, run);
     });
 }
 
-/// Runs `task(cache, key head)` for all of them. Heads lie side by side, so reading
-/// one alone jumps from position to position; where there are caches enough to keep
-/// the threads busy, one thread takes all heads of a cache, which the one before
-/// has called into the second cache of the processor.
-fn each<T: Element>(
-    caches: &[&Cache<'_, T>],
+/// Runs `task(i, key head)` for `count` arrays of keys. Heads lie side by side, so
+/// reading one alone jumps from position to position; where there are arrays enough
+/// to keep the threads busy, one thread takes all heads of an array, which was
+/// called `ahead` into the second cache of the processor.
+fn each(
+    count: usize,
     heads: usize,
     small: bool,
+    ahead: impl Fn(usize) + Sync,
     task: impl Fn(usize, usize) + Sync,
 ) {
-    let tasks = caches.len() * heads;
     let threads = rayon::current_num_threads();
+    let one = |t: usize| task(t / heads, t % heads);
     if small {
-        (0..tasks).for_each(|t| task(t / heads, t % heads));
-    } else if caches.len() < 2 * threads {
-        (0..tasks)
-            .into_par_iter()
-            .for_each(|t| task(t / heads, t % heads));
+        (0..count * heads).for_each(one);
+    } else if count < 2 * threads {
+        (0..count * heads).into_par_iter().for_each(one);
     } else {
-        let part = caches.len().div_ceil(4 * threads);
-        caches.par_chunks(part).enumerate().for_each(|(at, some)| {
-            some[0].prefetch(heads);
-            for i in 0..some.len() {
-                if let Some(next) = some.get(i + 1) {
-                    next.prefetch(heads);
+        let part = count.div_ceil(4 * threads);
+        (0..count.div_ceil(part)).into_par_iter().for_each(|at| {
+            let (first, end) = (at * part, count.min((at + 1) * part));
+            ahead(first);
+            for i in first..end {
+                if i + 1 < end {
+                    ahead(i + 1);
                 }
-                for g in 0..heads {
-                    task(at * part + i, g);
-                }
+                (0..heads).for_each(|g| task(i, g));
             }
         });
     }
@@ -203,7 +207,7 @@ impl<T: Element> Cache<'_, T> {
 }
 
 /// The part of all queries that continue a prefix.
-fn prefixes<T: Element>(q: &[f32], batch: &Batch<'_, T>, state: State) {
+fn prefixes<T: Element>(q: &[T], batch: &Batch<'_, T>, state: State<T>) {
     let group = batch.heads / batch.kv_heads;
     let mut members = vec![Vec::new(); batch.prefixes.len()];
     for (r, row) in batch.rows.iter().enumerate() {
@@ -212,42 +216,43 @@ fn prefixes<T: Element>(q: &[f32], batch: &Batch<'_, T>, state: State) {
         }
     }
     let run = |p: usize, g: usize| {
-        let prefix = &batch.prefixes[p];
         let mut block = Block::default();
         for &(r, count) in &members[p] {
             for i in 0..count {
                 for h in g * group..(g + 1) * group {
-                    block.push(batch.place(r, i, h), prefix.len);
+                    block.push(batch.place(r, i, h), 0);
                     if block.len == BLOCK {
-                        block.run(q, prefix, g, batch.dim, state, false);
+                        batch.prefixes[p].absorb(q, g, &block, state);
+                        block.len = 0;
                     }
                 }
             }
         }
-        block.run(q, prefix, g, batch.dim, state, false);
+        batch.prefixes[p].absorb(q, g, &block, state);
     };
     let counts = members
         .iter()
         .map(|m| m.iter().map(|(_, n)| n).sum::<usize>());
-    let pairs: usize = counts.zip(batch.prefixes).map(|(n, p)| n * p.len).sum();
-    let caches: Vec<&Cache<'_, T>> = batch.prefixes.iter().collect();
+    let pairs: usize = counts.zip(batch.prefixes).map(|(n, p)| n * p.len()).sum();
     let small = pairs * batch.heads * batch.dim < 1 << 17;
-    each(&caches, batch.kv_heads, small, run);
+    let ahead = |p: usize| batch.prefixes[p].prefetch();
+    each(batch.prefixes.len(), batch.kv_heads, small, ahead, run);
 }
 
 /// What is known of each query vector: its output (not yet divided), the
-/// largest score and the sum of exponentials so far.
+/// largest score and the sum of exponentials so far; and where the result goes.
 #[derive(Clone, Copy)]
-struct State {
-    out: Shared<f32>,
-    tops: Shared<f32>,
-    sums: Shared<f32>,
+pub(super) struct State<T> {
+    out: Shared<T>,
+    pub(super) acc: Shared<f32>,
+    pub(super) tops: Shared<f32>,
+    pub(super) sums: Shared<f32>,
 }
 
 /// Query vectors that see the same keys, each so many of them.
-struct Block {
-    len: usize,
-    places: [usize; BLOCK],
+pub(super) struct Block {
+    pub(super) len: usize,
+    pub(super) places: [usize; BLOCK],
     visible: [usize; BLOCK],
 }
 
@@ -268,19 +273,17 @@ impl Block {
         self.len += 1;
     }
 
-    /// Adds the keys of head `g` of a cache; divides by the sums if they are the
-    /// `last`. Empties the block.
+    /// Adds the keys of head `g` of a cache and writes the results. Empties the block.
     fn run<T: Element>(
         &mut self,
-        q: &[f32],
+        q: &[T],
         cache: &Cache<'_, T>,
         g: usize,
         dim: usize,
-        state: State,
-        last: bool,
+        state: State<T>,
     ) {
         if self.len > 0 {
-            with_scratch(|scratch| absorb(q, cache, g, dim, self, state, last, scratch));
+            with_scratch(|scratch| absorb(q, cache, g, dim, self, state, scratch));
             self.len = 0;
         }
     }
@@ -288,13 +291,12 @@ impl Block {
 
 kernel! {
     fn absorb<S; T: Element>(
-        q: &[f32],
+        q: &[T],
         cache: &Cache<'_, T>,
         g: usize,
         dim: usize,
         block: &Block,
-        state: State,
-        last: bool,
+        state: State<T>,
         scratch: &mut Scratch,
     ) {
         let rows = block.len;
@@ -306,8 +308,13 @@ kernel! {
         let (own, acc, s) = (own.as_mut_ptr(), sums.as_mut_ptr(), scores.as_mut_ptr());
         for i in 0..rows {
             let at = block.places[i] * dim;
-            std::ptr::copy_nonoverlapping(q.as_ptr().add(at), own.add(i * dim), dim);
-            std::ptr::copy_nonoverlapping(state.out.get().add(at), acc.add(i * dim), dim);
+            let mut d = 0;
+            while d < dim {
+                let x: S = T::load(q.as_ptr().add(at + d), dim - d);
+                x.store_n(own.add(i * dim + d), dim - d);
+                d += S::LANES;
+            }
+            std::ptr::copy_nonoverlapping(state.acc.get().add(at), acc.add(i * dim), dim);
         }
         let most = block.visible[..rows].iter().copied().max().unwrap_or(0);
         let scale = 1.0 / (dim as f32).sqrt();
@@ -369,17 +376,11 @@ kernel! {
         for i in 0..rows {
             let place = block.places[i];
             let sum = *state.sums.get().add(place);
-            let factor = if !last {
-                1.0
-            } else if sum == 0.0 {
-                0.0
-            } else {
-                1.0 / sum
-            };
+            let factor = if sum == 0.0 { 0.0 } else { 1.0 / sum };
             let mut d = 0;
             while d < dim {
                 let x = S::load_n(acc.add(i * dim + d), dim - d).mul(S::splat(factor));
-                x.store_n(state.out.get().add(place * dim + d), dim - d);
+                T::store(state.out.get().add(place * dim + d), dim - d, x);
                 d += S::LANES;
             }
         }
@@ -389,7 +390,12 @@ kernel! {
 /// Scores of a row to exponentials under the larger of the old and the new
 /// largest score; what sums so far must be multiplied with.
 #[inline(always)]
-unsafe fn shift<S: Simd>(row: &mut [f32], scale: f32, top: &mut f32, sum: &mut f32) -> f32 {
+pub(super) unsafe fn shift<S: Simd>(
+    row: &mut [f32],
+    scale: f32,
+    top: &mut f32,
+    sum: &mut f32,
+) -> f32 {
     unsafe {
         let (p, n) = (row.as_mut_ptr(), row.len());
         let mut most = S::splat(f32::NEG_INFINITY);

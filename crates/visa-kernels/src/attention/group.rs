@@ -77,7 +77,7 @@ impl<T: Element> Group<'_, T> {
 }
 
 /// The same numbers, summed over the other dimension.
-fn turned<'a, T>(view: &View<'a, T>) -> View<'a, T> {
+pub(super) fn turned<'a, T>(view: &View<'a, T>) -> View<'a, T> {
     View {
         data: view.data,
         rows: view.depth,
@@ -88,7 +88,7 @@ fn turned<'a, T>(view: &View<'a, T>) -> View<'a, T> {
 }
 
 /// `rows × depth` numbers at `p`, rows `ld` apart.
-unsafe fn view_of<'a>(p: *const f32, rows: usize, depth: usize, ld: usize) -> View<'a> {
+pub(super) unsafe fn view_of<'a>(p: *const f32, rows: usize, depth: usize, ld: usize) -> View<'a> {
     let len = if rows == 0 {
         0
     } else {
@@ -105,13 +105,19 @@ unsafe fn view_of<'a>(p: *const f32, rows: usize, depth: usize, ld: usize) -> Vi
 }
 
 /// Hands out parts of one scratch.
-struct Rooms {
+pub(super) struct Rooms {
     next: *mut u32,
 }
 
 impl Rooms {
+    pub(super) fn new(words: &mut [u32]) -> Self {
+        Self {
+            next: words.as_mut_ptr(),
+        }
+    }
+
     /// The next `words` words, aligned.
-    unsafe fn take<'a>(&mut self, words: usize) -> &'a mut [u32] {
+    pub(super) unsafe fn take<'a>(&mut self, words: usize) -> &'a mut [u32] {
         // SAFETY: the caller asked for the sum of what it takes.
         unsafe {
             let room = std::slice::from_raw_parts_mut(self.next, words);
@@ -143,9 +149,7 @@ pub(super) unsafe fn forward_group<M: Method, T: Element, Y: Element, const EXAC
     // SAFETY: the rooms are those just counted; views and products stay inside
     // them and inside the group.
     unsafe {
-        let mut rooms = Rooms {
-            next: scratch.u32s(all).as_mut_ptr(),
-        };
+        let mut rooms = Rooms::new(scratch.u32s(all));
         let [keys, values, left, scores, sums] = sizes.map(|n| rooms.take(n));
         wide.pack_here(&group.along(group.k, seen), keys);
         deep.pack_here(&turned(&group.along(group.v, seen)), values);
@@ -267,9 +271,7 @@ pub(super) unsafe fn backward_group<M: Method, T: Element>(
     // SAFETY: the rooms are those just counted; views and products stay inside
     // them and inside the group.
     unsafe {
-        let mut rooms = Rooms {
-            next: scratch.u32s(all).as_mut_ptr(),
-        };
+        let mut rooms = Rooms::new(scratch.u32s(all));
         let [k_wide, v_wide, k_deep, block, left, p, ds, sums, dk, dv] =
             sizes.map(|n| rooms.take(n));
         let (k, v) = (group.along(group.k, seen), group.along(group.v, seen));

@@ -15,6 +15,7 @@
 
 mod decode;
 mod group;
+mod prefix;
 mod rows;
 
 use rayon::prelude::*;
@@ -26,6 +27,7 @@ use crate::element::Element;
 use crate::gemm::method::Kind;
 use crate::matmul::Compute;
 use group::{Gradients, Group, backward_group, few, forward_group};
+pub use prefix::Prefix;
 
 /// Up to so many query vectors of a key head, keys are read as they lie.
 const FEW: usize = 3;

@@ -83,8 +83,8 @@ pub(super) unsafe fn dots<S: Simd, Q: Lanes, T: Lanes>(
         while j < count {
             let n = S::LANES.min(count - j);
             let k = k.add(j * stride);
-            let sums = if n == S::LANES && dim.is_multiple_of(S::LANES) {
-                whole_dots::<S, Q, T>(q, k, stride, dim)
+            let sums = if dim.is_multiple_of(S::LANES) {
+                whole_dots::<S, Q, T>(q, k, stride, dim, n - 1)
             } else {
                 let mut sums = [S::splat(0.0); 16];
                 for (i, sum) in sums.iter_mut().enumerate().take(n) {
@@ -103,14 +103,16 @@ pub(super) unsafe fn dots<S: Simd, Q: Lanes, T: Lanes>(
     }
 }
 
-/// Products of `q` with a vector of keys, each as lanes that are to be summed; no
-/// count here varies, so that the sums stay in registers.
+/// Products of `q` with a vector of keys, each as lanes that are to be summed; the
+/// key `last` is the last one that exists, and stands for those behind it. No count
+/// here varies, so that the sums stay in registers.
 #[inline(always)]
 unsafe fn whole_dots<S: Simd, Q: Lanes, T: Lanes>(
     q: *const Q,
     k: *const T,
     stride: usize,
     dim: usize,
+    last: usize,
 ) -> [S; 16] {
     unsafe {
         let mut sums = [S::splat(0.0); 16];
@@ -118,7 +120,7 @@ unsafe fn whole_dots<S: Simd, Q: Lanes, T: Lanes>(
         while d < dim {
             let x: S = Q::load(q.add(d), S::LANES);
             for i in 0..S::LANES {
-                sums[i] = x.fma(T::load(k.add(i * stride + d), S::LANES), sums[i]);
+                sums[i] = x.fma(T::load(k.add(i.min(last) * stride + d), S::LANES), sums[i]);
             }
             d += S::LANES;
         }

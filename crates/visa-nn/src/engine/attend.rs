@@ -1,11 +1,11 @@
 //! Attention of new tokens over a cache whose rows may share a beginning.
 
-use visa_kernels::attention::{Batch, Cache, Row, Shape, Sight, decode, forward};
+use visa_kernels::Element;
+use visa_kernels::attention::{Batch, Cache, Prefix, Row, Shape, Sight, decode, forward};
 use visa_kernels::matmul::Compute;
-use visa_kernels::{Element, convert};
 
 use super::Feed;
-use super::cache::{Kept, Rows, Stretch};
+use super::cache::{Kept, Rows, Shared};
 use crate::DecoderConfig;
 
 /// What a layer computes attention from: of the new tokens of all feeds, packed.
@@ -80,7 +80,8 @@ fn prompt<T: Element>(
     forward(q, k, v, &shape, &sight, compute, out, &mut lse);
 }
 
-fn view<'a, T>(config: &DecoderConfig, kept: &'a Kept<T>, len: usize) -> Cache<'a, T> {
+/// The first `len` positions of what a layer keeps of a row.
+pub(super) fn view<'a, T>(config: &DecoderConfig, kept: &'a Kept<T>, len: usize) -> Cache<'a, T> {
     Cache {
         k: &kept.keys,
         v: &kept.values,
@@ -100,7 +101,7 @@ fn continued<T: Element>(
     out: &mut [T],
 ) {
     let (wide, _) = widths(config);
-    let mut shared: Vec<&Stretch<T>> = Vec::new();
+    let mut shared: Vec<&Shared> = Vec::new();
     let mut rows = Vec::with_capacity(feeds.len());
     for &(row, _, count) in feeds {
         let row = cache.row(row);
@@ -119,10 +120,7 @@ fn continued<T: Element>(
             count,
         });
     }
-    let prefixes: Vec<Cache<'_, T>> = shared
-        .iter()
-        .map(|stretch| view(config, &stretch.layers[layer], stretch.len))
-        .collect();
+    let prefixes: Vec<&Prefix> = shared.iter().map(|prompt| &prompt.layers[layer]).collect();
     let queries = feeds.iter().map(|(.., count)| *count).max().unwrap_or(0);
     let batch = Batch {
         prefixes: &prefixes,
@@ -132,14 +130,17 @@ fn continued<T: Element>(
         kv_heads: config.num_key_value_heads,
         dim: config.head_dim,
     };
-    // Rows with fewer tokens than the longest are filled up.
-    let mut padded = vec![0.0; feeds.len() * queries * wide];
+    if q.len() == feeds.len() * queries * wide {
+        // Every token of this step, and as many of each row: nothing to fill up.
+        return decode(q, &batch, out);
+    }
+    let mut padded = vec![T::default(); feeds.len() * queries * wide];
     let mut results = padded.clone();
     for (&(_, at, count), to) in feeds.iter().zip(padded.chunks_exact_mut(queries * wide)) {
-        convert::convert(&q[at * wide..][..count * wide], &mut to[..count * wide]);
+        to[..count * wide].copy_from_slice(&q[at * wide..][..count * wide]);
     }
     decode(&padded, &batch, &mut results);
     for (&(_, at, count), from) in feeds.iter().zip(results.chunks_exact(queries * wide)) {
-        convert::convert(&from[..count * wide], &mut out[at * wide..][..count * wide]);
+        out[at * wide..][..count * wide].copy_from_slice(&from[..count * wide]);
     }
 }

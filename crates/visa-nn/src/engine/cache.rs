@@ -8,9 +8,13 @@
 use std::sync::Arc;
 
 use half::bf16;
+use rayon::prelude::*;
 use visa_kernels::Element;
+use visa_kernels::attention::Prefix;
+use visa_kernels::matmul::Compute;
 
 use super::Feed;
+use super::attend::view;
 use crate::{DecoderConfig, Error, Result};
 
 /// Keys and values of one layer, `[tokens, Hkv · D]` each; keys are rotated.
@@ -27,10 +31,17 @@ pub(super) struct Stretch<T> {
     pub(super) len: usize,
 }
 
+/// Keys and values of all layers that several rows continue, packed.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) layers: Vec<Prefix>,
+    len: usize,
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Row<T> {
     /// What comes first, and is shared.
-    pub(super) shared: Option<Arc<Stretch<T>>>,
+    pub(super) shared: Option<Arc<Shared>>,
     pub(super) own: Stretch<T>,
 }
 
@@ -78,11 +89,11 @@ macro_rules! rows {
 
 impl KvCache {
     pub(super) fn f32(config: &DecoderConfig) -> Self {
-        Self(Stored::F32(Rows::new(config)))
+        Self(Stored::F32(Rows::new(config, Compute::F32)))
     }
 
     pub(super) fn bf16(config: &DecoderConfig) -> Self {
-        Self(Stored::Bf16(Rows::new(config)))
+        Self(Stored::Bf16(Rows::new(config, Compute::Bf16)))
     }
 
     /// Adds an empty row and says which one it is.
@@ -114,16 +125,18 @@ impl KvCache {
 #[derive(Debug)]
 pub(super) struct Rows<T> {
     rows: Vec<Option<Row<T>>>,
-    layers: usize,
+    config: DecoderConfig,
+    compute: Compute,
     width: usize,
     pub(super) work: Work<T>,
 }
 
 impl<T: Element> Rows<T> {
-    fn new(config: &DecoderConfig) -> Self {
+    fn new(config: &DecoderConfig, compute: Compute) -> Self {
         Self {
             rows: Vec::new(),
-            layers: config.num_hidden_layers,
+            config: config.clone(),
+            compute,
             width: config.num_key_value_heads * config.head_dim,
             work: Work::default(),
         }
@@ -136,7 +149,7 @@ impl<T: Element> Rows<T> {
 
     fn stretch(&self) -> Stretch<T> {
         Stretch {
-            layers: vec![Kept::default(); self.layers],
+            layers: vec![Kept::default(); self.config.num_hidden_layers],
             len: 0,
         }
     }
@@ -156,13 +169,22 @@ impl<T: Element> Rows<T> {
 
     fn fork(&mut self, row: usize) -> Result<usize> {
         let empty = self.stretch();
+        let (config, compute) = (&self.config, self.compute);
         let Some(Some(source)) = self.rows.get_mut(row) else {
             return Err(Error::Input(format!(
                 "row {row} is not in the cache; add it first"
             )));
         };
         if source.shared.is_none() {
-            source.shared = Some(Arc::new(std::mem::replace(&mut source.own, empty)));
+            let own = std::mem::replace(&mut source.own, empty);
+            let pack = |kept: &Kept<T>| {
+                let cache = view(config, kept, own.len);
+                Prefix::new(&cache, config.num_key_value_heads, config.head_dim, compute)
+            };
+            source.shared = Some(Arc::new(Shared {
+                layers: own.layers.par_iter().map(pack).collect(),
+                len: own.len,
+            }));
         }
         // A row that was forked before and went on: its own tokens are copied.
         let copy = source.clone();
