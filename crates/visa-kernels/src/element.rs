@@ -51,6 +51,9 @@ pub(crate) mod sealed {
         unsafe fn load<S: Simd>(p: *const Self, n: usize) -> S;
         /// Up to `S::LANES` numbers.
         unsafe fn store<S: Simd>(p: *mut Self, n: usize, x: S);
+        /// Rounds `n` numbers with the processor's own instruction.
+        #[cfg(target_arch = "x86_64")]
+        unsafe fn rounded(from: *const f32, to: *mut Self, n: usize);
         /// Two times sixteen neighbours as bf16, those of both masks.
         #[cfg(target_arch = "x86_64")]
         unsafe fn neighbours(p: *const Self, m0: __mmask16, m1: __mmask16) -> __m512i;
@@ -77,7 +80,13 @@ pub(crate) mod sealed {
         }
         #[cfg(target_arch = "x86_64")]
         #[inline]
-        #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+        unsafe fn rounded(from: *const f32, to: *mut f32, n: usize) {
+            unsafe { std::ptr::copy_nonoverlapping(from, to, n) };
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
         unsafe fn neighbours(p: *const f32, m0: __mmask16, m1: __mmask16) -> __m512i {
             unsafe {
                 let low = _mm512_maskz_loadu_ps(m0, p);
@@ -87,7 +96,7 @@ pub(crate) mod sealed {
         }
         #[cfg(target_arch = "x86_64")]
         #[inline]
-        #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
         unsafe fn woven(
             even: *const f32,
             odd: *const f32,
@@ -126,7 +135,22 @@ pub(crate) mod sealed {
         }
         #[cfg(target_arch = "x86_64")]
         #[inline]
-        #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+        unsafe fn rounded(from: *const f32, to: *mut bf16, n: usize) {
+            for at in (0..n).step_by(32) {
+                let mask = u32::MAX >> 32usize.saturating_sub(n - at);
+                unsafe {
+                    let (p, q) = (from.add(at), from.wrapping_add(at + 16));
+                    let low = _mm512_maskz_loadu_ps(mask as u16, p);
+                    let high = _mm512_maskz_loadu_ps((mask >> 16) as u16, q);
+                    let both = bits(_mm512_cvtne2ps_pbh(high, low));
+                    _mm512_mask_storeu_epi16(to.add(at).cast(), mask, both);
+                }
+            }
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
         unsafe fn neighbours(p: *const bf16, m0: __mmask16, m1: __mmask16) -> __m512i {
             let mask = u32::from(m0) | u32::from(m1) << 16;
             unsafe { _mm512_maskz_loadu_epi16(mask, p.cast()) }

@@ -7,7 +7,6 @@ use super::View;
 use super::method::{Begin, Method};
 use super::pack::pack;
 use crate::element::{Element, sealed::Lanes};
-use crate::simd::Avx512;
 
 /// AVX-512 with BF16.
 #[derive(Clone, Copy)]
@@ -72,9 +71,9 @@ impl Method for Dot {
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 pub(super) unsafe fn write<T: Lanes>(from: *const f32, to: *mut T, count: usize) {
-    unsafe { super::lanes::copy::<Avx512, T>(from, to, count) }
+    unsafe { T::rounded(from, to, count) }
 }
 
 /// `H × width` results: `steps` words of two factors in depth, `U` sets of sums.

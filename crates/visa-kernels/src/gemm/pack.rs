@@ -15,10 +15,10 @@ use crate::simd::transpose;
 /// most 32); a panel starts where the last one ends.
 ///
 /// # Safety
-/// AVX-512 F, BW and BF16 exist; `out` has room for the panels; the depth range
+/// AVX-512 F, BW, VL and BF16 exist; `out` has room for the panels; the depth range
 /// lies inside the view.
 #[allow(clippy::too_many_arguments)]
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 pub(super) unsafe fn pack<T: Element>(
     view: &View<'_, T>,
     first: usize,
@@ -61,7 +61,7 @@ fn lanes(n: usize, at: usize) -> __mmask16 {
 
 /// Up to 16 rows from `row` on, 32 numbers from `k` on: a word of two in each lane.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 unsafe fn square<T: Element>(
     view: &View<'_, T>,
     row: usize,
@@ -95,7 +95,7 @@ unsafe fn square<T: Element>(
 }
 
 /// The depth is contiguous: sixteen rows by sixteen pairs are transposed in registers.
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 unsafe fn along_depth<T: Element>(
     view: &View<'_, T>,
     row: usize,
@@ -132,7 +132,7 @@ unsafe fn along_depth<T: Element>(
 
 /// The rows are contiguous: two neighbours in depth are interleaved.
 #[allow(clippy::too_many_arguments)]
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 unsafe fn along_rows<T: Element>(
     view: &View<'_, T>,
     first: usize,
@@ -183,7 +183,7 @@ pub(super) const TILE_ROWS: usize = 32;
 ///
 /// # Safety
 /// As for [`pack`].
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 pub(super) unsafe fn pack_tiles<T: Element>(
     view: &View<'_, T>,
     first: usize,
@@ -219,7 +219,7 @@ pub(super) unsafe fn pack_tiles<T: Element>(
 
 /// Up to 16 contiguous rows, up to 32 numbers in depth: a vector for each pair.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 unsafe fn woven_square<T: Element>(
     view: &View<'_, T>,
     row: usize,
