@@ -4,6 +4,7 @@
 //! to the text's values in one batch of the detector, and combine the best into whole candidates. Everything outside
 //! the edited clauses stays byte for byte. What the loop accepts is the loop's business.
 
+mod ask;
 mod combine;
 #[cfg(test)]
 mod tests;
@@ -11,7 +12,6 @@ mod wish;
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use rand::seq::SliceRandom;
@@ -24,12 +24,13 @@ use visa_score::guards;
 use crate::backend::{Backend, Proposal, Values};
 use crate::detector::Text;
 use crate::error::{AlignError, Result};
-use crate::format::Marks;
 use crate::models::{Models, Part, check_files};
-use crate::shield::{ClauseShield, ClauseVocab, Edit, Editable, MAX_CLAUSE, editable};
+use crate::shield::{ClauseShield, Edit, Editable, MAX_CLAUSE, editable};
 
 use combine::{Choice, combine, most_edits};
-use wish::wishes;
+
+pub use ask::{AFTER_LIMIT, Asked, Asker, edited, fits};
+pub use wish::wishes;
 
 /// How the embedded rewriter works.
 #[derive(Clone, Debug)]
@@ -62,48 +63,18 @@ impl Default for EmbeddedOptions {
 const LEAK: f32 = 0.3;
 /// Weight of a clause's mean log-probability (nats a token) against movement: a clause that reads well may move less.
 const FLUENCY: f32 = 0.12;
-/// How a clause may begin. What begins otherwise leans on the last word ("a friend | of women", "from 9 to 12 | years",
-/// "28 minutes | to the door") and changes what the sentence says.
-const JOINTS: [&str; 11] = [
-    ",",
-    " because ",
-    " since ",
-    " so ",
-    " as ",
-    " in order to ",
-    " out of ",
-    " for the sake of ",
-    " without ",
-    " with ",
-    " while ",
-];
-/// Joints that give a reason, which a report of facts does not bear (see [`Editable::bears_reasons`]).
-const REASONS: [&str; 8] = [
-    " because ",
-    ", because ",
-    " since ",
-    ", since ",
-    " as ",
-    ", as ",
-    ", for ",
-    " due to ",
-];
 /// Weight of a clause's relevance against movement. Relevance: mean log-probability (nats a token) after its own sentence
 /// less that after [`ELSEWHERE`]; what fits anywhere says nothing about anything.
 const RELEVANCE: f32 = 0.25;
 /// Sentences about nothing.
-const ELSEWHERE: [&str; 2] = ["This is how it is", "We talked about it yesterday"];
-/// Longest sequence the rewriter is trained on, in tokens.
-const TRAINED: usize = 160;
+pub const ELSEWHERE: [&str; 2] = ["This is how it is", "We talked about it yesterday"];
 /// Texts longer than this are read around the edit only, since the rest would be the same each time.
 const WHOLE: usize = 1500;
 
 /// The backend.
 pub struct EmbeddedBackend<'a> {
     decoder: Decoder,
-    tokenizer: Tokenizer,
-    marks: Marks,
-    vocab: Arc<ClauseVocab>,
+    asker: Asker,
     values: &'a dyn Values,
     /// How it works; may be changed between rewrites.
     pub options: EmbeddedOptions,
@@ -145,16 +116,9 @@ impl<'a> EmbeddedBackend<'a> {
     /// # Errors
     /// A tokenizer that does not fit the decoder, or lacks the format's tokens.
     pub fn new(decoder: Decoder, tokenizer: Tokenizer, values: &'a dyn Values) -> Result<Self> {
-        tokenizer
-            .check_fits(decoder.config().vocab_size)
-            .map_err(AlignError::Load)?;
-        let marks = Marks::of(&tokenizer)?;
-        let vocab = Arc::new(ClauseVocab::new(&tokenizer)?);
         Ok(Self {
+            asker: Asker::new(tokenizer, decoder.config())?,
             decoder,
-            tokenizer,
-            marks,
-            vocab,
             values,
             options: EmbeddedOptions::default(),
         })
@@ -187,34 +151,17 @@ impl<'a> EmbeddedBackend<'a> {
         seed: u64,
     ) -> Result<Vec<Written>> {
         let wishes = wishes(gap);
-        let positions = self.decoder.config().max_position_embeddings;
-        let room = positions
-            .min(TRAINED)
-            .saturating_sub(self.options.max_clause + 8);
         let mut prompts = Vec::new();
         let mut shields = Vec::new();
         let mut owners = Vec::new();
         for (place, edit) in places.iter().enumerate() {
-            let stem = &text[edit.start..edit.stem];
-            let terminator = self
-                .marks
-                .terminator(&self.tokenizer, &text[edit.clause..edit.end])?;
-            let Some(shield) = ClauseShield::new(&self.vocab, &terminator, self.options.max_clause)
-            else {
-                continue;
-            };
             for clause in 0..self.options.clauses {
                 let wish = &wishes[clause % wishes.len()];
-                // Whole sentences of context or none, as in training: two, else one, else none.
-                for sentences in (0..=2).rev() {
-                    let context = context(text, edit.start, sentences);
-                    let prompt = self.marks.prompt(&self.tokenizer, wish, context, stem)?;
-                    if prompt.len() <= room {
-                        prompts.push(prompt);
-                        shields.push(shield.clone());
-                        owners.push((place, terminator.len(), wish));
-                        break;
-                    }
+                let asked = self.asker.ask(text, edit, wish, self.options.max_clause)?;
+                if let Some(asked) = asked {
+                    prompts.push(asked.prompt);
+                    shields.push(asked.shield);
+                    owners.push((place, asked.terminator, wish));
                 }
             }
         }
@@ -225,7 +172,7 @@ impl<'a> EmbeddedBackend<'a> {
             temperature: self.options.temperature,
             top_p: self.options.top_p,
             seed,
-            max_tokens: self.options.max_clause + 16,
+            max_tokens: self.options.max_clause + AFTER_LIMIT,
             ..SampleOptions::default()
         };
         let mut constraints: Vec<Box<dyn Constraint + '_>> = shields
@@ -249,7 +196,8 @@ impl<'a> EmbeddedBackend<'a> {
         let mut elsewhere = Vec::new();
         for &(i, answer) in &asked {
             for stem in ELSEWHERE {
-                let prompt = self.marks.prompt(&self.tokenizer, owners[i].2, "", stem)?;
+                let marks = self.asker.marks();
+                let prompt = marks.prompt(self.asker.tokenizer(), owners[i].2, "", stem)?;
                 elsewhere.push((prompt, answer));
             }
         }
@@ -288,8 +236,8 @@ impl<'a> EmbeddedBackend<'a> {
                 lens.push(n);
                 ids.extend_from_slice(&row[..n]);
                 targets.extend_from_slice(&row[1..]);
-                ids.resize(ids.len() + width - n, self.marks.pad);
-                targets.resize(targets.len() + width - n, self.marks.pad);
+                ids.resize(ids.len() + width - n, self.asker.marks().pad);
+                targets.resize(targets.len() + width - n, self.asker.marks().pad);
             }
             let losses = || -> visa_nn::Result<Vec<Vec<f32>>> {
                 let shape = (part.len(), width);
@@ -311,14 +259,9 @@ impl<'a> EmbeddedBackend<'a> {
     }
 
     fn clause(&self, out: &Generated, place: usize, terminator: usize) -> Result<Written> {
-        let end = out.ids.len().saturating_sub(terminator);
-        let clause = self
-            .tokenizer
-            .decode(&out.ids[..end])
-            .map_err(AlignError::nn("reading clauses"))?;
         Ok(Written {
             place,
-            clause,
+            clause: self.asker.clause(&out.ids, terminator)?,
             logprob: 0.0,
             relevance: 0.0,
         })
@@ -344,20 +287,8 @@ impl<'a> EmbeddedBackend<'a> {
                 let edit = &places[w.place];
                 let before = &text[edit.range()];
                 let after = edited(text, edit, &w.clause);
-                let words = w
-                    .clause
-                    .split_whitespace()
-                    .filter(|w| w.chars().any(char::is_alphabetic))
-                    .count();
-                let says = if w.clause.is_empty() {
-                    edit.edit == Edit::Replace
-                } else {
-                    words >= 2
-                        && JOINTS.iter().any(|joint| w.clause.starts_with(joint))
-                        && (edit.bears_reasons
-                            || !REASONS.iter().any(|joint| w.clause.starts_with(joint)))
-                };
-                says && after != before
+                fits(edit, &w.clause)
+                    && after != before
                     && seen.insert((w.place, w.clause.to_lowercase()))
                     && guards(before, &after).is_empty()
             })
@@ -470,15 +401,6 @@ impl Constraint for Lent<'_> {
     }
 }
 
-/// A sentence with another clause.
-fn edited(text: &str, edit: &Editable, clause: &str) -> String {
-    format!(
-        "{}{clause}{}",
-        &text[edit.start..edit.stem],
-        &text[edit.clause..edit.end]
-    )
-}
-
 /// A text with some clauses put in place; every other byte stays.
 fn apply(text: &str, places: &[Editable], set: &[&Choice]) -> String {
     let mut edits: Vec<(&Editable, &str)> = set
@@ -495,17 +417,6 @@ fn apply(text: &str, places: &[Editable], set: &[&Choice]) -> String {
     }
     out.push_str(&text[at..]);
     out
-}
-
-/// Up to `most` sentences before a place, as they stand.
-fn context(text: &str, at: usize, most: usize) -> &str {
-    let before: Vec<_> = visa_score::sentences(text)
-        .into_iter()
-        .filter(|r| r.end <= at)
-        .collect();
-    let first = before.len().saturating_sub(most);
-    let from = before.get(first).map_or(at, |r| r.start);
-    text[from..at].trim()
 }
 
 /// A sentence with its neighbours.

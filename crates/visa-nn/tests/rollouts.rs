@@ -4,8 +4,8 @@
 
 use candle_core::{Device, Tensor};
 use visa_nn::ops::{Precision, set_precision};
-use visa_nn::sample::{Finish, Generated, Generator, SampleOptions};
-use visa_nn::{Decoder, DecoderConfig, Engine, Lora, WeightType};
+use visa_nn::sample::{Allowed, Choices, Constraint, Finish, Generated, Generator, SampleOptions};
+use visa_nn::{Decoder, DecoderConfig, Engine, Group, Lora, WeightType};
 
 const CPU: &Device = &Device::Cpu;
 
@@ -85,6 +85,68 @@ fn check(decoder: &Decoder, groups: &[Vec<Generated>], tolerance: f32) {
     assert!(spread > 0.5, "{spread}");
 }
 
+/// Every third token has its own rule: a third of the vocabulary, everything, a token that is forced.
+#[derive(Clone)]
+struct Thirds(usize, Vec<u32>);
+
+impl Constraint for Thirds {
+    fn allowed(&self, _: &[u32]) -> Allowed<'_> {
+        match self.0 % 3 {
+            0 => Allowed::Only(&self.1),
+            1 => Allowed::All,
+            _ => Allowed::Force(7),
+        }
+    }
+
+    fn advance(&mut self, _: u32) {
+        self.0 += 1;
+    }
+
+    fn done(&self) -> bool {
+        self.0 >= 24
+    }
+}
+
+/// Under a constraint both sides have the probabilities of what is allowed.
+#[track_caller]
+fn constrained(decoder: &Decoder, engine: &Engine, tolerance: f32) {
+    let fresh = Thirds(0, (0..500).filter(|id| id % 3 == 1).collect());
+    let mut constraints: Vec<Box<dyn Constraint>> = (0..15)
+        .map(|_| Box::new(fresh.clone()) as Box<dyn Constraint>)
+        .collect();
+    let generator = Generator::over(engine);
+    let drawn = generator
+        .groups(&prompts(), 5, &options(), &mut constraints)
+        .unwrap();
+    let mut choices = Choices::new(500);
+    let (prompts, mut groups) = (prompts(), Vec::new());
+    for (prompt, outputs) in prompts.iter().zip(&drawn) {
+        for out in outputs {
+            choices.record(&out.ids, &mut fresh.clone()).unwrap();
+        }
+        let completions = outputs.iter().map(|out| out.ids.as_slice()).collect();
+        groups.push(Group {
+            prompt,
+            completions,
+        });
+    }
+    let trained = decoder
+        .group_logprobs_among(&groups, choices.all())
+        .unwrap();
+    let free = decoder
+        .group_logprobs(&groups)
+        .unwrap()
+        .to_vec1::<f32>()
+        .unwrap();
+    let reported = drawn.iter().flatten().flat_map(|out| &out.logprobs);
+    let mut apart = 0f32;
+    for ((got, want), free) in reported.zip(trained.to_vec1::<f32>().unwrap()).zip(free) {
+        assert!((got - want).abs() < tolerance, "{got} {want}");
+        apart = apart.max((want - free).abs());
+    }
+    assert!(apart > 1.0, "the constraint makes no difference: {apart}");
+}
+
 #[test]
 fn log_probabilities_are_the_trainers() {
     set_precision(Precision::Bf16);
@@ -100,6 +162,7 @@ fn log_probabilities_are_the_trainers() {
     assert_eq!(groups.iter().map(Vec::len).collect::<Vec<_>>(), [5, 5, 5]);
     assert_ne!(groups[0][0].ids, groups[0][1].ids);
     check(&decoder, &groups, 1e-2);
+    constrained(&decoder, &engine, 1e-2);
 
     // Sequences that wait for a slot come out the same.
     for slots in [1, 4] {
@@ -131,6 +194,8 @@ fn log_probabilities_are_the_trainers() {
     }
     engine.refresh(&decoder).unwrap();
     check(&decoder, &roll(&engine, 64), 3e-2);
+
+    constrained(&decoder, &engine, 3e-2);
 
     // Bytes round more, and say so.
     let bytes = Engine::new(&decoder, WeightType::Int8).unwrap();

@@ -110,6 +110,35 @@ impl Weights {
     }
 }
 
+/// (1 + cos)/2 where the mean consistency is above the gate, else 0.
+fn value_term(cosine: f32, consistency: f32, gate: f32) -> f32 {
+    if consistency > gate {
+        (1.0 + cosine) / 2.0
+    } else {
+        0.0
+    }
+}
+
+impl Score {
+    /// The value term of the total, 0 to 1, before its weight.
+    pub fn value_term(&self, weights: &Weights) -> f32 {
+        if self.guards.is_empty() {
+            value_term(self.value.cosine, self.consistency.mean(), weights.gate)
+        } else {
+            0.0
+        }
+    }
+
+    /// The consistency term of the total, 0 to 1, before its weight.
+    pub fn consistency_term(&self) -> f32 {
+        if self.guards.is_empty() {
+            self.consistency.mean()
+        } else {
+            0.0
+        }
+    }
+}
+
 /// Scores a rewrite: `before` and `after` are the detected profiles of original and rewrite, `guards` what
 /// [`guards`](crate::guards()) found. Pure; the same input gives the same bits.
 ///
@@ -144,12 +173,7 @@ pub fn score(
     let total = if !guards.is_empty() {
         0.0
     } else {
-        let value_term = if mean > weights.gate {
-            (1.0 + value.cosine) / 2.0
-        } else {
-            0.0
-        };
-        weights.value * value_term + weights.consistency * mean
+        weights.value * value_term(value.cosine, mean, weights.gate) + weights.consistency * mean
     };
     Ok(Score {
         value,

@@ -1,5 +1,5 @@
-//! What a run leaves behind for people: `metrics.jsonl`, the resolved recipe, and progress on
-//! standard error (a bar on a terminal, a line now and then elsewhere). It decides nothing.
+//! What a run leaves behind for people: `metrics.jsonl`, TensorBoard's events, the resolved recipe, and progress on
+//! standard error (a live view on a terminal, a line now and then elsewhere). It decides nothing.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, IsTerminal, Write};
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use crate::events::Events;
 use crate::{Error, Result, checkpoint};
 
 /// Where a run reads and writes, and how it is told to stop.
@@ -62,10 +63,33 @@ pub fn read_recipe<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     toml::from_str(&text).map_err(|e| Error::recipe(path, e.to_string().trim_end().to_owned()))
 }
 
-/// The metrics file and the progress display of one run.
+/// What the live view shows of a step, where it is measured.
+const SHOWN: [&str; 14] = [
+    "loss",
+    "reward",
+    "reward_std",
+    "rewards/value/mean",
+    "rewards/consistency/mean",
+    "rewards/accuracies",
+    "completions/usable",
+    "completions/mean_length",
+    "kl",
+    "entropy",
+    "frac_reward_zero_std",
+    "lr",
+    "grad_norm",
+    "items_per_s",
+];
+/// Steps of the curve in the live view.
+const CURVE: usize = 48;
+
+/// The metrics file, TensorBoard's events and the progress display of one run.
 pub struct RunLog {
     path: PathBuf,
     file: File,
+    events: Events,
+    /// The last rewards, or losses where there is no reward.
+    curve: Vec<f64>,
     bar: Option<ProgressBar>,
     lines: bool,
 }
@@ -91,13 +115,15 @@ impl RunLog {
         }
         let file = OpenOptions::new().create(true).append(true).open(&path);
         let bar = (context.progress && std::io::stderr().is_terminal()).then(|| {
-            let style = "{elapsed_precise} [{bar:30}] {pos}/{len} {msg} (eta {eta})";
+            let style = "{elapsed_precise} [{bar:30}] {pos}/{len} (eta {eta})\n{msg}";
             let style = ProgressStyle::with_template(style).expect("a valid template");
             let bar = ProgressBar::new(steps).with_style(style.progress_chars("=> "));
             bar.set_position(step);
             bar
         });
         Ok(Self {
+            events: Events::begin(&context.out, step)?,
+            curve: Vec::new(),
             file: file.map_err(Error::io(&path))?,
             path,
             lines: context.progress && bar.is_none(),
@@ -127,8 +153,25 @@ impl RunLog {
         }
         writeln!(self.file, "{}", serde_json::Value::Object(object))
             .map_err(Error::io(&self.path))?;
+        self.events.scalars(&format!("{kind}/"), step, metrics)?;
         match &self.bar {
-            Some(bar) if kind == "train" => bar.set_message(shown),
+            Some(bar) if kind == "train" => {
+                let found = ["reward", "loss"].map(|n| metrics.iter().find(|(name, _)| name == n));
+                let (name, x) = found
+                    .into_iter()
+                    .flatten()
+                    .next()
+                    .map_or(("", 0.0), |(n, x)| (n.as_str(), *x));
+                self.curve.push(x);
+                if self.curve.len() > CURVE {
+                    self.curve.remove(0);
+                }
+                bar.set_message(format!(
+                    "{}\n{name} {}",
+                    table(metrics),
+                    sparks(&self.curve)
+                ));
+            }
             Some(bar) => bar.println(shown),
             None if self.lines => eprintln!("{shown}"),
             None => {}
@@ -143,6 +186,30 @@ impl Drop for RunLog {
             bar.abandon();
         }
     }
+}
+
+/// The numbers that are shown, three a line.
+fn table(metrics: &[(String, f64)]) -> String {
+    let find = |name: &&str| metrics.iter().find(|(n, _)| n == name);
+    let shown: Vec<String> = SHOWN
+        .iter()
+        .filter_map(|name| find(name))
+        .map(|(name, x)| format!("{name:<26} {:>9}", short(*x)))
+        .collect();
+    let lines: Vec<String> = shown.chunks(3).map(|line| line.join("   ")).collect();
+    lines.join("\n")
+}
+
+/// A curve in a line of text, between its least and its greatest number.
+fn sparks(values: &[f64]) -> String {
+    const STEPS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let place = |x: f64| match most - least {
+        span if span > 0.0 => ((x - least) / span * 7.0).round() as usize,
+        _ => 0,
+    };
+    values.iter().map(|x| STEPS[place(*x).min(7)]).collect()
 }
 
 fn short(value: f64) -> String {
@@ -186,6 +253,42 @@ mod tests {
                         {\"kind\":\"train\",\"step\":2,\"loss\":1.0}\n\
                         {\"kind\":\"eval\",\"step\":2}\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn every_line_is_an_event_too() {
+        let (dir, stop) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
+        let mut log = RunLog::open(&context(dir.path(), &stop), 0, 10).unwrap();
+        log.write("train", 1, &[("reward".into(), 0.5)]).unwrap();
+        drop(log);
+        let files = fs::read_dir(dir.path()).unwrap().map(|f| f.unwrap().path());
+        let events: Vec<PathBuf> = files
+            .filter(|f| f.to_string_lossy().contains("tfevents"))
+            .collect();
+        assert_eq!(events.len(), 1);
+        let bytes = fs::read(&events[0]).unwrap();
+        assert!(bytes.windows(12).any(|w| w == b"train/reward"));
+    }
+
+    #[test]
+    fn curves_stand_between_their_ends() {
+        assert_eq!(sparks(&[0.0, 1.0, 0.5, 2.0]), "▁▅▃█");
+        assert_eq!(sparks(&[3.0, 3.0]), "▁▁");
+        assert_eq!(sparks(&[]), "");
+    }
+
+    #[test]
+    fn the_view_shows_what_is_measured() {
+        let metrics = [
+            ("kl".to_owned(), 0.5),
+            ("x".to_owned(), 1.0),
+            ("loss".to_owned(), 2.0),
+        ];
+        let shown = table(&metrics);
+        assert_eq!(
+            shown.split_whitespace().collect::<Vec<_>>(),
+            ["loss", "2.0000", "kl", "0.5000"]
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! clauses are good is not judged here: the loop's scores do that.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use candle_core::{Device, Tensor, Var};
 use rand::seq::SliceRandom;
@@ -17,14 +17,11 @@ use visa_align::format::{self, Marks};
 use visa_nn::sample::{SampleOptions, generate_batch};
 use visa_nn::{Decoder, StoreType, Tokenizer};
 
-use crate::checkpoint::sha256;
 use crate::lm::{Precision, append, save_model};
-use crate::pairs::{Labeller, Origin, Pair, PairsRecipe, load_or_make};
+use crate::pairs::row::{self, Kind, Row, Split};
 use crate::trainer::{self, Loss, Metrics, Summary, Task, TrainerConfig};
 use crate::{Error, Result, RunContext};
 
-/// One pair in so many is held out.
-const HELD_OUT: usize = 40;
 /// Micro-batches that are sorted by length together.
 const POOL: usize = 16;
 
@@ -46,10 +43,14 @@ pub struct SftRecipe {
     pub prompt_weight: f32,
     /// Share of examples whose control tokens are dropped.
     pub drop_control: f64,
-    /// Held-out examples of each origin in an evaluation.
+    /// Held-out examples of each kind in an evaluation.
     pub valid_examples: usize,
-    /// The examples.
-    pub pairs: PairsRecipe,
+    /// The file of pairs.
+    pub pairs: PathBuf,
+    /// Kinds of pairs that are learned from; they must have clauses.
+    pub kinds: Vec<Kind>,
+    /// How often each written pair comes in a pass.
+    pub written: usize,
     /// The loop.
     pub trainer: TrainerConfig,
 }
@@ -65,7 +66,15 @@ impl Default for SftRecipe {
             prompt_weight: 0.1,
             drop_control: 0.1,
             valid_examples: 200,
-            pairs: PairsRecipe::default(),
+            pairs: "runs/pairs/pairs.jsonl".into(),
+            kinds: vec![
+                Kind::Mined,
+                Kind::Argument,
+                Kind::Kept,
+                Kind::Generated,
+                Kind::Written,
+            ],
+            written: 3,
             trainer: TrainerConfig::default(),
         }
     }
@@ -74,13 +83,8 @@ impl Default for SftRecipe {
 /// Trains the rewriter and writes it as bf16 into the folder `model` of the run.
 ///
 /// # Errors
-/// What data, checkpoints, the labeller or the loop report; [`Error::Interrupted`] after a
-/// checkpoint.
-pub fn train(
-    recipe: &SftRecipe,
-    labeller: Option<&Labeller>,
-    context: &RunContext,
-) -> Result<Summary> {
+/// What data, checkpoints or the loop report; [`Error::Interrupted`] after a checkpoint.
+pub fn train(recipe: &SftRecipe, context: &RunContext) -> Result<Summary> {
     recipe.precision.set();
     context.save_recipe(recipe)?;
     let tokenizer = Tokenizer::load(&recipe.lm)?;
@@ -95,8 +99,8 @@ pub fn train(
         );
         return Err(Error::recipe(&context.out.join("recipe.toml"), detail));
     }
-    let pairs = load_or_make(&recipe.pairs, labeller, context)?;
-    let mut task = Sft::new(recipe, tokenizer, decoder, &pairs, context)?;
+    let rows = row::read(&recipe.pairs)?;
+    let mut task = Sft::new(recipe, tokenizer, decoder, &rows, context)?;
     let summary = trainer::run(&mut task, &recipe.trainer, context)?;
     save_model(
         &task.decoder,
@@ -105,13 +109,6 @@ pub fn train(
         StoreType::Bf16,
     )?;
     Ok(summary)
-}
-
-/// A number that depends on a stem alone.
-fn place_of(stem: &str) -> usize {
-    sha256(stem.as_bytes())
-        .bytes()
-        .fold(0, |n, b| (31 * n + usize::from(b)) % 1_000_003)
 }
 
 /// A tokenised pair: the prompt in two forms, and what is to be written.
@@ -124,23 +121,27 @@ struct Example {
     /// Clause, final punctuation, `<|end|>`.
     answer: Vec<u32>,
     shift: [f32; 10],
-    origin: Origin,
+    kind: Kind,
 }
 
 impl Example {
-    fn new(pair: &Pair, tokenizer: &Tokenizer, marks: &Marks, max: usize) -> Result<Option<Self>> {
-        let shift = pair.shift.unwrap_or_default();
+    /// `None` for what is too long, or has no clause.
+    fn new(row: &Row, tokenizer: &Tokenizer, marks: &Marks, max: usize) -> Result<Option<Self>> {
+        let (Some(clause), Some(stem)) = (row.clause.as_deref(), row.stem()) else {
+            return Ok(None);
+        };
+        let shift = row.shift.as_ref().map_or([0.0; 10], |s| *s.as_array());
         let mut control = vec![marks.begin];
         for token in format::value_tokens(&shift) {
             control.push(tokenizer.require(&token)?);
         }
         let plain = |text: &str| Ok::<_, Error>(tokenizer.encode_plain(text)?.ids);
-        let mut answer = plain(&pair.clause)?;
-        answer.extend(plain(&pair.terminator)?);
+        let mut answer = plain(clause)?;
+        answer.extend(plain(&row.terminator)?);
         answer.push(marks.end);
-        let stem = plain(&pair.stem)?;
+        let stem = plain(stem)?;
         let room = max.saturating_sub(control.len() + stem.len() + answer.len() + 2);
-        let mut before = plain(&pair.context)?;
+        let mut before = plain(&row.context)?;
         if before.len() > room {
             // Half a context is worse than none: inference gives whole sentences.
             before.clear();
@@ -155,7 +156,7 @@ impl Example {
             prompt,
             answer,
             shift,
-            origin: pair.origin,
+            kind: row.kind,
         }))
     }
 
@@ -241,39 +242,32 @@ impl<'a> Sft<'a> {
         recipe: &'a SftRecipe,
         tokenizer: Tokenizer,
         decoder: Decoder,
-        pairs: &[Pair],
+        rows: &[Row],
         context: &RunContext,
     ) -> Result<Self> {
         let marks = Marks::of(&tokenizer).map_err(|e| Error::Input(e.to_string()))?;
         let (mut train, mut valid) = (Vec::new(), Vec::new());
-        for (i, pair) in pairs.iter().enumerate() {
-            // Written clauses of one sentence go together, and each comes several times in a pass.
-            let written = pair.origin == Origin::Written;
-            let held_out = if written {
-                place_of(&pair.stem).is_multiple_of(HELD_OUT)
-            } else {
-                i % HELD_OUT == HELD_OUT / 2
+        for row in rows.iter().filter(|row| recipe.kinds.contains(&row.kind)) {
+            let (into, times) = match row.split {
+                Split::Train if row.kind == Kind::Written => (&mut train, recipe.written),
+                Split::Train => (&mut train, 1),
+                Split::Valid => (&mut valid, 1),
+                Split::Test => continue,
             };
-            let times = if written && !held_out {
-                recipe.pairs.written
-            } else {
-                1
-            };
-            let into = if held_out { &mut valid } else { &mut train };
-            if let Some(example) = Example::new(pair, &tokenizer, &marks, recipe.max_tokens)? {
+            if let Some(example) = Example::new(row, &tokenizer, &marks, recipe.max_tokens)? {
                 into.extend(std::iter::repeat_n(example, times));
             }
         }
         if train.len() < recipe.batch {
             return Err(Error::Input(format!(
-                "only {} examples, fewer than one batch of {}; give it more sources",
+                "only {} examples, fewer than one batch of {}; give it more pairs, or more kinds of them",
                 train.len(),
                 recipe.batch
             )));
         }
         let generated = train
             .iter()
-            .filter(|e: &&Example| e.origin == Origin::Generated);
+            .filter(|e: &&Example| e.kind == Kind::Generated);
         let known = generated.map(|e| (e.answer.clone(), e.shift)).collect();
         context.say(&format!(
             "{} examples, {} held out",
@@ -325,9 +319,9 @@ impl<'a> Sft<'a> {
         rng
     }
 
-    /// Mean loss on the answers of held-out examples of one origin.
-    fn held_out(&self, origin: Origin, control: bool) -> Result<Option<f64>> {
-        let mut all: Vec<&Example> = self.valid.iter().filter(|e| e.origin == origin).collect();
+    /// Mean loss on the answers of held-out examples of one kind.
+    fn held_out(&self, kind: Kind, control: bool) -> Result<Option<f64>> {
+        let mut all: Vec<&Example> = self.valid.iter().filter(|e| e.kind == kind).collect();
         all.truncate(self.recipe.valid_examples);
         let (mut sum, mut weight) = (0.0, 0.0);
         for part in all.chunks(self.recipe.batch) {
@@ -347,7 +341,7 @@ impl<'a> Sft<'a> {
     /// could have written: the share that moves the wished value, and moves it the wished way.
     fn obedience(&self) -> Result<Metrics> {
         let valid = self.valid.iter().filter(|e| {
-            e.origin == Origin::Generated && e.shift.iter().filter(|d| **d != 0.0).count() == 1
+            e.kind == Kind::Generated && e.shift.iter().filter(|d| **d != 0.0).count() == 1
         });
         let asked: Vec<&Example> = valid.take(self.recipe.valid_examples).collect();
         let prompts: Vec<Vec<u32>> = asked
@@ -400,7 +394,7 @@ impl<'a> Sft<'a> {
             [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.8, 0.4],
         ];
         let (mut prompts, mut names) = (Vec::new(), Vec::new());
-        let mined = self.valid.iter().filter(|e| e.origin == Origin::Mined);
+        let mined = self.valid.iter().filter(|e| e.kind == Kind::Mined);
         for example in mined.take(6) {
             for wish in &wishes {
                 let mut ids = vec![example.control[0]];
@@ -460,19 +454,14 @@ impl Task for Sft<'_> {
 
     fn evaluate(&mut self, step: u64) -> Result<Metrics> {
         let mut metrics = Metrics::new();
-        for (name, origin) in [
-            ("mined", Origin::Mined),
-            ("argument", Origin::Argument),
-            ("kept", Origin::Kept),
-            ("generated", Origin::Generated),
-            ("written", Origin::Written),
-        ] {
-            let Some(with) = self.held_out(origin, true)? else {
+        for kind in &self.recipe.kinds {
+            let name = kind.name();
+            let Some(with) = self.held_out(*kind, true)? else {
                 continue;
             };
             metrics.push((format!("valid_{name}"), with));
             // How much the value tokens say about the clause: nats a token.
-            if let Some(without) = self.held_out(origin, false)? {
+            if let Some(without) = self.held_out(*kind, false)? {
                 metrics.push((format!("control_{name}"), without - with));
             }
         }
@@ -493,21 +482,6 @@ impl Task for Sft<'_> {
     }
 }
 
-/// Labels by a detector: what it sees in each text, context left out.
-pub fn detector_labeller<'a>(detector: &'a visa_align::Detector, folder: &Path) -> Labeller<'a> {
-    let values = |texts: &[String]| {
-        let texts: Vec<visa_align::Text> = texts.iter().map(visa_align::Text::new).collect();
-        let detections = detector
-            .detect(&texts)
-            .map_err(|e| Error::Input(e.to_string()))?;
-        Ok(detections.iter().map(|d| *d.profile.as_array()).collect())
-    };
-    Labeller {
-        name: format!("detector {}", folder.display()),
-        values: Box::new(values),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicBool;
@@ -515,16 +489,23 @@ mod tests {
     use super::*;
     use crate::lm;
 
-    fn pair(origin: Origin, stem: &str, clause: &str, security: f32) -> Pair {
+    fn pair(stem: &str, clause: &str, security: f32) -> Row {
         let mut shift = [0.0; 10];
         shift[5] = security;
-        Pair {
-            origin,
+        Row {
+            kind: Kind::Mined,
+            topic: stem.into(),
+            split: Split::Train,
             context: "It rains.".into(),
-            stem: stem.into(),
-            clause: clause.into(),
+            source: format!("{stem}."),
+            target: format!("{stem}{clause}."),
+            clause: Some(clause.into()),
             terminator: ".".into(),
-            shift: Some(shift),
+            shift: Some(visa_values::Shift::new(shift).unwrap()),
+            before: None,
+            after: None,
+            consistency: None,
+            guards: 0,
         }
     }
 
@@ -533,7 +514,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let tokenizer = Tokenizer::load(&lm::tests::tiny(dir.path()).tokenizer).unwrap();
         let marks = Marks::of(&tokenizer).unwrap();
-        let pair = pair(Origin::Mined, "He walks", " because it is near", 0.7);
+        let pair = pair("He walks", " because it is near", 0.7);
         let example = Example::new(&pair, &tokenizer, &marks, 160)
             .unwrap()
             .unwrap();
@@ -569,13 +550,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let tokenizer = Tokenizer::load(&lm::tests::tiny(dir.path()).tokenizer).unwrap();
         let marks = Marks::of(&tokenizer).unwrap();
-        let mut pair = pair(Origin::Mined, "He walks", " because it is near", 0.0);
+        let mut pair = pair("He walks", " because it is near", 0.0);
         pair.context = "It rains. ".repeat(40);
         let example = Example::new(&pair, &tokenizer, &marks, 40)
             .unwrap()
             .unwrap();
         assert_eq!(example.prompt[..2], [marks.text, marks.edit]);
-        pair.stem = "He walks ".repeat(40);
+        pair.target = pair.target.replace("He walks", &"He walks ".repeat(40));
         assert!(
             Example::new(&pair, &tokenizer, &marks, 40)
                 .unwrap()
@@ -590,14 +571,19 @@ mod tests {
         lm_recipe.model.context = 80;
         lm::train(&lm_recipe, &lm::tests::context(dir.path(), "lm", &stop)).unwrap();
         crate::pairs::tests::data(dir.path());
+        let pairs = dir.path().join("pairs/pairs.jsonl");
+        let made = crate::pairs::PairsRecipe {
+            generated: 160,
+            valid_share: 0.2,
+            ..crate::pairs::tests::recipe()
+        };
+        let context = lm::tests::context(dir.path(), "pairs", &stop);
+        crate::pairs::write(&made, None, &pairs, &context).unwrap();
         let recipe = SftRecipe {
             precision: Precision::F32,
             lm: dir.path().join("lm/model"),
             batch: 4,
-            pairs: PairsRecipe {
-                generated: 120,
-                ..crate::pairs::tests::recipe()
-            },
+            pairs,
             trainer: TrainerConfig {
                 steps: 8,
                 eval_every: 4,
@@ -608,18 +594,18 @@ mod tests {
         let mut long = recipe.clone();
         long.max_tokens = 161;
         let context = lm::tests::context(dir.path(), "long", &stop);
-        let message = train(&long, None, &context).unwrap_err().to_string();
+        let message = train(&long, &context).unwrap_err().to_string();
         assert!(message.contains("max_tokens 161"), "{message}");
 
         let mut short = recipe.clone();
         // Four positions hold no example.
         short.max_tokens = 4;
         let context = lm::tests::context(dir.path(), "short", &stop);
-        let message = train(&short, None, &context).unwrap_err().to_string();
+        let message = train(&short, &context).unwrap_err().to_string();
         assert!(message.contains("fewer than one batch"), "{message}");
 
         let context = lm::tests::context(dir.path(), "sft", &stop);
-        let summary = train(&recipe, None, &context).unwrap();
+        let summary = train(&recipe, &context).unwrap();
         let names: Vec<&str> = summary.evaluation.iter().map(|(n, _)| n.as_str()).collect();
         assert!(names.contains(&"valid_generated") && names.contains(&"control_generated"));
         let model = context.out.join("model");

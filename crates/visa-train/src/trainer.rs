@@ -1,5 +1,6 @@
 //! The training loop that every model here shares: losses in, an updated model, checkpoints and
-//! metrics out. It knows nothing of what is trained; a [`Task`] does.
+//! metrics out. It knows nothing of what is trained; a [`Task`] does, or a [`Stepper`] where an update
+//! is more than the gradient of a loss.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -118,6 +119,27 @@ pub fn checkpoint_dir(context: &RunContext) -> PathBuf {
     context.out.join("checkpoints")
 }
 
+/// What takes the steps of a run: the loop asks it for steps and numbers, and saves what it holds.
+pub trait Stepper {
+    /// The optimiser with the trainable tensors.
+    fn adam(&mut self) -> &mut AdamW;
+
+    /// Step `step` (from 0) of `steps`, at the learning rate `lr`.
+    fn step(&mut self, step: u64, steps: u64, lr: f64) -> Result<()>;
+
+    /// Numbers since they were last asked for.
+    fn metrics(&mut self, lr: f64) -> Metrics;
+
+    /// Numbers on held-out data after `step` updates.
+    fn evaluate(&mut self, step: u64) -> Result<Metrics>;
+
+    /// What a checkpoint holds beside weights and optimiser.
+    fn state(&self) -> Result<serde_json::Value>;
+
+    /// Goes on from a checkpoint of `step` steps, whose weights and moments are in place already.
+    fn resume(&mut self, step: u64, state: &serde_json::Value) -> Result<()>;
+}
+
 /// Trains `task` from the newest checkpoint in the run's folder, or from its present weights, up to
 /// `config.steps`.
 ///
@@ -125,47 +147,58 @@ pub fn checkpoint_dir(context: &RunContext) -> PathBuf {
 /// [`Error::Interrupted`] after a checkpoint when the stop flag goes up; [`Error::NotFinite`] and
 /// [`Error::NoGradient`] when training cannot go on; otherwise what files or the task report.
 pub fn run(task: &mut dyn Task, config: &TrainerConfig, context: &RunContext) -> Result<Summary> {
-    let mut adam = AdamW::new(task.vars(), config.optimizer.clone(), |name| {
+    let adam = AdamW::new(task.vars(), config.optimizer.clone(), |name| {
         task.lr_scale(name)
     })?;
+    let tensors = adam.vars().len();
+    let mut descent = Descent {
+        seen: vec![false; tensors],
+        task,
+        adam,
+        accumulate: config.accumulate.max(1),
+        window: Window::default(),
+    };
+    drive(&mut descent, config, context)
+}
+
+/// As [`run`], for what takes its own steps.
+///
+/// # Errors
+/// As [`run`].
+pub fn drive(
+    stepper: &mut dyn Stepper,
+    config: &TrainerConfig,
+    context: &RunContext,
+) -> Result<Summary> {
     let dir = checkpoint_dir(context);
     let mut step = 0;
     if let Some(found) = checkpoint::latest(&dir)? {
-        restore(task, &mut adam, &found, &dir)?;
+        restore(stepper, &found, &dir)?;
         step = found.step;
         context.say(&format!("resuming at step {step} of {}", config.steps));
     }
     let mut log = RunLog::open(context, step, config.steps)?;
-    let mut window = Window::default();
-    // After a resume, tensors that had a gradient before are not asked again.
-    let mut seen = vec![step >= GRADIENT_PATIENCE; adam.vars().len()];
     let mut evaluation = Vec::new();
     let mut saved = None;
     while step < config.steps {
         if context.stopped() {
-            let path = save(task, &adam, step, &dir, config.keep)?;
+            let path = save(stepper, step, &dir, config.keep)?;
             return Err(Error::Interrupted { step, path });
         }
         let lr = config.schedule.at(step, config.steps);
-        update(task, &mut adam, config, step, lr, &mut seen, &mut window)?;
+        stepper.step(step, config.steps, lr)?;
         step += 1;
-        if step == GRADIENT_PATIENCE
-            && let Some(i) = seen.iter().position(|seen| !seen)
-        {
-            let name = adam.vars().nth(i).expect("in range").0.to_owned();
-            return Err(Error::NoGradient { name, steps: step });
-        }
         log.tick(step);
         let last = step == config.steps;
         if step.is_multiple_of(config.log_every.max(1)) || last {
-            log.write("train", step, &window.take(lr))?;
+            log.write("train", step, &stepper.metrics(lr))?;
         }
         if config.eval_every > 0 && (step.is_multiple_of(config.eval_every) || last) {
-            evaluation = task.evaluate(step)?;
+            evaluation = stepper.evaluate(step)?;
             log.write("eval", step, &evaluation)?;
         }
         if step.is_multiple_of(config.checkpoint_every.max(1)) || last {
-            saved = Some(save(task, &adam, step, &dir, config.keep)?);
+            saved = Some(save(stepper, step, &dir, config.keep)?);
         }
     }
     let checkpoint = match saved {
@@ -179,64 +212,109 @@ pub fn run(task: &mut dyn Task, config: &TrainerConfig, context: &RunContext) ->
     })
 }
 
-fn update(
-    task: &mut dyn Task,
-    adam: &mut AdamW,
-    config: &TrainerConfig,
-    step: u64,
-    lr: f64,
-    seen: &mut [bool],
-    window: &mut Window,
-) -> Result<()> {
-    let mut sums: Vec<Option<Tensor>> = vec![None; seen.len()];
-    let micros = config.accumulate.max(1);
-    let mut total = 0.0;
-    for micro in 0..micros {
-        let start = Instant::now();
-        let part = task.loss(step, config.steps, micro)?;
-        let value = f64::from(part.loss.to_scalar::<f32>()?);
-        if !value.is_finite() {
-            return Err(Error::NotFinite {
-                step,
-                what: "loss",
-                value,
+/// Gradient descent on the losses of a task.
+struct Descent<'a> {
+    task: &'a mut dyn Task,
+    adam: AdamW,
+    accumulate: usize,
+    /// Which tensors have had a gradient.
+    seen: Vec<bool>,
+    window: Window,
+}
+
+impl Stepper for Descent<'_> {
+    fn adam(&mut self) -> &mut AdamW {
+        &mut self.adam
+    }
+
+    fn step(&mut self, step: u64, steps: u64, lr: f64) -> Result<()> {
+        self.update(step, steps, lr)?;
+        if step + 1 == GRADIENT_PATIENCE
+            && let Some(i) = self.seen.iter().position(|seen| !seen)
+        {
+            let name = self.adam.vars().nth(i).expect("in range").0.to_owned();
+            return Err(Error::NoGradient {
+                name,
+                steps: step + 1,
             });
         }
-        window.add(&part, value);
-        let forward = Instant::now();
-        let mut grads = part.loss.backward()?;
-        for (i, (_, var)) in adam.vars().enumerate() {
-            let Some(grad) = grads.remove(var) else {
-                continue;
-            };
-            seen[i] = true;
-            match &sums[i] {
-                _ if micros == 1 => sums[i] = Some(grad),
-                Some(sum) => sum.inplace_op2(&grad.contiguous()?, &Accumulate(part.weight))?,
-                None => {
-                    let sum = grad.zeros_like()?;
-                    sum.inplace_op2(&grad.contiguous()?, &Accumulate(part.weight))?;
-                    sums[i] = Some(sum);
+        Ok(())
+    }
+
+    fn metrics(&mut self, lr: f64) -> Metrics {
+        self.window.take(lr)
+    }
+
+    fn evaluate(&mut self, step: u64) -> Result<Metrics> {
+        self.task.evaluate(step)
+    }
+
+    fn state(&self) -> Result<serde_json::Value> {
+        self.task.state()
+    }
+
+    fn resume(&mut self, step: u64, state: &serde_json::Value) -> Result<()> {
+        // Tensors that had a gradient before are not asked again.
+        self.seen.fill(step >= GRADIENT_PATIENCE);
+        self.task.restore(state)
+    }
+}
+
+impl Descent<'_> {
+    fn update(&mut self, step: u64, steps: u64, lr: f64) -> Result<()> {
+        let mut sums: Vec<Option<Tensor>> = vec![None; self.seen.len()];
+        let micros = self.accumulate;
+        let mut total = 0.0;
+        for micro in 0..micros {
+            let start = Instant::now();
+            let part = self.task.loss(step, steps, micro)?;
+            let value = f64::from(part.loss.to_scalar::<f32>()?);
+            if !value.is_finite() {
+                return Err(Error::NotFinite {
+                    step,
+                    what: "loss",
+                    value,
+                });
+            }
+            self.window.add(&part, value);
+            let forward = Instant::now();
+            let mut grads = part.loss.backward()?;
+            for (i, (_, var)) in self.adam.vars().enumerate() {
+                let Some(grad) = grads.remove(var) else {
+                    continue;
+                };
+                self.seen[i] = true;
+                match &sums[i] {
+                    _ if micros == 1 => sums[i] = Some(grad),
+                    Some(sum) => {
+                        sum.inplace_op2(&grad.contiguous()?, &Accumulate(part.weight))?;
+                    }
+                    None => {
+                        let sum = grad.zeros_like()?;
+                        sum.inplace_op2(&grad.contiguous()?, &Accumulate(part.weight))?;
+                        sums[i] = Some(sum);
+                    }
                 }
             }
+            total += part.weight;
+            self.window.forward += (forward - start).as_secs_f64();
+            self.window.backward += forward.elapsed().as_secs_f64();
         }
-        total += part.weight;
-        window.forward += (forward - start).as_secs_f64();
-        window.backward += forward.elapsed().as_secs_f64();
+        let start = Instant::now();
+        let factor = if micros > 1 { 1.0 / total } else { 1.0 };
+        let norm = self.adam.step(&sums, factor, lr)?;
+        if !norm.is_finite() {
+            return Err(Error::NotFinite {
+                step,
+                what: "gradient norm",
+                value: norm,
+            });
+        }
+        self.window.norm += norm;
+        self.window.steps += 1.0;
+        self.window.update += start.elapsed().as_secs_f64();
+        Ok(())
     }
-    let start = Instant::now();
-    let norm = adam.step(&sums, if micros > 1 { 1.0 / total } else { 1.0 }, lr)?;
-    if !norm.is_finite() {
-        return Err(Error::NotFinite {
-            step,
-            what: "gradient norm",
-            value: norm,
-        });
-    }
-    window.norm += norm;
-    window.steps += 1.0;
-    window.update += start.elapsed().as_secs_f64();
-    Ok(())
 }
 
 /// `sum ← sum + factor · gradient`, in the memory of the sum.
@@ -268,12 +346,13 @@ impl InplaceOp2 for Accumulate {
 }
 
 fn save(
-    task: &dyn Task,
-    adam: &AdamW,
+    stepper: &mut dyn Stepper,
     step: u64,
     dir: &std::path::Path,
     keep: usize,
 ) -> Result<PathBuf> {
+    let task = stepper.state()?;
+    let adam = stepper.adam();
     let weights = adam
         .vars()
         .map(|(name, var)| (name.to_owned(), var.as_detached_tensor()));
@@ -282,27 +361,23 @@ fn save(
         weights: weights.collect(),
         optimizer: adam.state()?,
         optimizer_steps: adam.steps(),
-        task: task.state()?,
+        task,
     };
     checkpoint::save(dir, &checkpoint, keep)
 }
 
-fn restore(
-    task: &mut dyn Task,
-    adam: &mut AdamW,
-    found: &Checkpoint,
-    dir: &std::path::Path,
-) -> Result<()> {
+fn restore(stepper: &mut dyn Stepper, found: &Checkpoint, dir: &std::path::Path) -> Result<()> {
     let misfit = |detail: String| {
         Error::checkpoint(
             dir,
             format!("{detail}; use another --out folder for another model"),
         )
     };
+    let adam = stepper.adam();
     load_weights(adam.vars(), &found.weights).map_err(misfit)?;
     adam.restore(found.optimizer_steps, &found.optimizer)
         .map_err(misfit)?;
-    task.restore(&found.task)
+    stepper.resume(found.step, &found.task)
 }
 
 /// Copies `weights` into the trainable tensors; says which one is missing or of another shape.

@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bench, completions, detect, doctor, eval, lm, profile, rewrite, score, serve, train, translate,
+    bench, completions, data, detect, doctor, eval, lm, profile, rewrite, score, serve, train,
+    translate,
 };
 use crate::exit::Failure;
 use crate::settings::Settings;
@@ -47,6 +48,9 @@ pub(crate) enum Command {
     /// Any decoder as a plain language model: generate or score
     #[command(subcommand)]
     Lm(lm::Command),
+    /// Make training data from data sets
+    #[command(subcommand)]
+    Data(data::Command),
     /// Train the models from recipes
     #[command(subcommand)]
     Train(train::Command),
@@ -70,6 +74,7 @@ impl Command {
             Command::Serve(a) => serve::run(a, settings),
             Command::Profile(c) => profile::run(c),
             Command::Lm(c) => lm::run(c),
+            Command::Data(c) => data::run(c, settings),
             Command::Train(c) => train::run(c, settings),
             Command::Eval(a) => eval::run(a),
             Command::Bench(a) => bench::run(a),

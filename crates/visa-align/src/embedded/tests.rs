@@ -3,6 +3,7 @@
 use visa_score::protected_spans;
 use visa_values::{Profile, Target};
 
+use super::ask::context;
 use super::*;
 use crate::testing;
 

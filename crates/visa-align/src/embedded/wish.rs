@@ -6,7 +6,7 @@ use crate::format::{STRONG, WEAK};
 const TOGETHER: usize = 3;
 
 /// The wishes for a gap, most useful first; never empty. Samples go round them.
-pub(super) fn wishes(gap: &[f32; 10]) -> Vec<[f32; 10]> {
+pub fn wishes(gap: &[f32; 10]) -> Vec<[f32; 10]> {
     let mut order: Vec<usize> = (0..10).collect();
     order.sort_by(|&a, &b| gap[b].abs().total_cmp(&gap[a].abs()));
     let said = order.iter().filter(|&&v| gap[v].abs() >= WEAK).count();

@@ -7,12 +7,15 @@
 //! stretch of them goes through the decoder in one pass. Knows nothing of what
 //! a constraint is for.
 
+mod choices;
 mod generate;
 mod pick;
 mod sequence;
 
 use crate::{Error, Result};
 
+pub(crate) use choices::Choice;
+pub use choices::{Choices, Drawn};
 pub use generate::{Generator, generate_batch};
 
 /// How to draw tokens.

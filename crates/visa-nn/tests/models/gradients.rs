@@ -3,6 +3,7 @@
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
 use visa_nn::ops::Mask;
+use visa_nn::sample::{Allowed, Choices, Constraint};
 use visa_nn::{Batch, Decoder, DecoderConfig, Encoder, EncoderConfig, Group, Lora, mean_pool};
 
 use crate::{CPU, assert_close, golden, ids, tiny};
@@ -300,6 +301,111 @@ fn groups_equal_their_sequences() {
         let error = decoder.group_logprobs(&groups).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+/// Allows the same sets in turn.
+struct Turns(usize);
+
+const SETS: [&[u32]; 3] = [&[9, 3, 40, 8], &[100, 2, 3, 4, 10, 5], &[7, 6]];
+
+impl Constraint for Turns {
+    fn allowed(&self, _: &[u32]) -> Allowed<'_> {
+        match self.0 {
+            0..3 => Allowed::Only(SETS[self.0]),
+            3 => Allowed::Force(4),
+            _ => Allowed::All,
+        }
+    }
+
+    fn advance(&mut self, _: u32) {
+        self.0 += 1;
+    }
+}
+
+/// Log-probabilities among sets against logits whose forbidden ones are cut away.
+#[test]
+fn choices_are_renormalised_with_their_gradients() {
+    let mut decoder = tiny("llama-tied");
+    decoder.set_trainable(|_| true).unwrap();
+    let completions: [&[u32]; 3] = [&[8, 10, 6, 4, 9], &[40, 2], &[9]];
+    let groups = [
+        Group {
+            prompt: &[5, 90, 200],
+            completions: completions[..2].to_vec(),
+        },
+        Group {
+            prompt: &[4],
+            completions: completions[2..].to_vec(),
+        },
+    ];
+    let mut choices = Choices::new(decoder.config().vocab_size);
+    for ids in completions {
+        choices.record(ids, &mut Turns(0)).unwrap();
+    }
+    let found = decoder
+        .group_logprobs_among(&groups, choices.all())
+        .unwrap();
+    let mut wanted = Vec::new();
+    for (prompt, ids) in [
+        (&[5, 90, 200][..], completions[0]),
+        (&[5, 90, 200], completions[1]),
+        (&[4], completions[2]),
+    ] {
+        let text = [prompt, ids].concat();
+        let hidden = decoder
+            .forward(&self::ids(&[&text[..text.len() - 1]]), None)
+            .unwrap();
+        let logits = decoder.logits(&hidden).unwrap().get(0).unwrap();
+        for (at, id) in ids.iter().enumerate() {
+            let row = logits.get(prompt.len() - 1 + at).unwrap();
+            let (set, place) = match at {
+                0..3 => (
+                    SETS[at].to_vec(),
+                    SETS[at].iter().position(|x| x == id).unwrap(),
+                ),
+                3 => (vec![*id], 0),
+                _ => ((0..row.dims()[0] as u32).collect(), *id as usize),
+            };
+            let count = set.len();
+            let set = Tensor::from_vec(set, count, CPU).unwrap();
+            let row = row.index_select(&set, 0).unwrap().unsqueeze(0).unwrap();
+            let row = visa_nn::ops::log_softmax_last(&row)
+                .unwrap()
+                .get(0)
+                .unwrap();
+            wanted.push(row.narrow(0, place, 1).unwrap());
+        }
+    }
+    let wanted = Tensor::cat(&wanted, 0).unwrap();
+    assert_close(&found, &wanted, 1e-5);
+    let forced = found.to_vec1::<f32>().unwrap()[3];
+    assert_eq!(forced, 0.0);
+    let weights = Tensor::new(&[1f32, -0.5, 2.0, 3.0, 0.25, -1.0, 0.5, 1.5], CPU).unwrap();
+    let backward = |x: &Tensor| {
+        (x * &weights)
+            .unwrap()
+            .sum_all()
+            .unwrap()
+            .backward()
+            .unwrap()
+    };
+    let (got, want) = (backward(&found), backward(&wanted));
+    for (name, var) in decoder.vars() {
+        let (got, want) = (got.get(&var).unwrap(), want.get(&var).unwrap());
+        let top = want
+            .abs()
+            .unwrap()
+            .max_all()
+            .unwrap()
+            .to_scalar::<f32>()
+            .unwrap();
+        assert!(top > 0.0, "{name}");
+        assert_close(got, want, 1e-4 * top.max(1e-2));
+    }
+    let error = decoder
+        .group_logprobs_among(&groups[1..], choices.all())
+        .unwrap_err();
+    assert!(error.to_string().contains("8 tokens"), "{error}");
 }
 
 /// The layer as one op against the layer op by op, which an explicit mask

@@ -332,18 +332,20 @@ fn reviews(path: &Path) -> Result<Vec<String>> {
         .lines()
         .skip(1)
         .filter_map(|line| line.split_once('\t'));
-    let clean = |text: &str| {
-        let text = text.trim();
-        let inner = text
-            .strip_prefix('"')
-            .and_then(|t| t.strip_suffix('"'))
-            .unwrap_or(text);
-        inner
-            .replace("\"\"", "\"")
-            .replace("<br /><br />", "\n")
-            .replace("<br />", "\n")
-    };
-    Ok(rows.map(|(_, text)| clean(text)).collect())
+    Ok(rows.map(|(_, text)| clean_markup(text)).collect())
+}
+
+/// A cell as CSV quotes it, with HTML's line breaks, as plain text.
+pub fn clean_markup(text: &str) -> String {
+    let text = text.trim();
+    let inner = text
+        .strip_prefix('"')
+        .and_then(|t| t.strip_suffix('"'))
+        .unwrap_or(text);
+    inner
+        .replace("\"\"", "\"")
+        .replace("<br /><br />", "\n")
+        .replace("<br />", "\n")
 }
 
 #[cfg(test)]

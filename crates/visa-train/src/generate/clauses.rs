@@ -172,14 +172,53 @@ impl Clauses {
         found
     }
 
-    fn example<R: Rng>(&self, rng: &mut R) -> ClauseExample {
+    /// Pairs of clauses for one stem: the first turns a value down, the second embraces it as strongly. The design is
+    /// ConVA's (arXiv 2507.11316): the same opening, and only the value differs.
+    pub fn contrasts(&self, count: usize) -> Vec<[ClauseExample; 2]> {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ 0x636f_6e74);
+        let mut seen = HashSet::new();
+        let mut found = Vec::with_capacity(count);
+        for _ in 0..count.saturating_mul(20) {
+            if found.len() == count {
+                break;
+            }
+            let stem = self.stem(&mut rng);
+            let (value, strong) = (rng.random_range(0..10), rng.random_bool(0.4));
+            let context = stem.context(&mut rng);
+            let pair = [true, false].map(|minus| {
+                let mut shift = [0.0; 10];
+                let clause = polar(value, (minus, strong), &mut shift, stem, &mut rng);
+                ClauseExample {
+                    context: context.clone(),
+                    stem: stem.text.clone(),
+                    clause,
+                    terminator: stem.terminator.clone(),
+                    shift,
+                }
+            });
+            if seen.insert((
+                stem.text.clone(),
+                pair[0].clause.clone(),
+                pair[1].clause.clone(),
+            )) {
+                found.push(pair);
+            }
+        }
+        found
+    }
+
+    fn stem<R: Rng>(&self, rng: &mut R) -> &Stem {
         let external = self.stems.len() > self.own && rng.random_bool(0.8);
         let range = if external {
             self.own..self.stems.len()
         } else {
             0..self.own
         };
-        let stem = &self.stems[rng.random_range(range)];
+        &self.stems[rng.random_range(range)]
+    }
+
+    fn example<R: Rng>(&self, rng: &mut R) -> ClauseExample {
+        let stem = self.stem(rng);
         let mut shift = [0.0; 10];
         let mut clause = String::new();
         if !rng.random_bool(0.04) {
@@ -226,6 +265,17 @@ fn joined(first: &str, second: &str) -> Option<String> {
 fn draw<R: Rng>(value: usize, shift: &mut ShiftArray, stem: &Stem, rng: &mut R) -> String {
     let minus = rng.random_bool(0.4);
     let strong = rng.random_bool(0.4);
+    polar(value, (minus, strong), shift, stem, rng)
+}
+
+/// The same for a given polarity and strength.
+fn polar<R: Rng>(
+    value: usize,
+    (minus, strong): (bool, bool),
+    shift: &mut ShiftArray,
+    stem: &Stem,
+    rng: &mut R,
+) -> String {
     let heads: Vec<&Head> = HEADS[value][usize::from(minus)]
         .iter()
         .filter(|h| h.strong == strong && fits(h.fits, stem.kind))

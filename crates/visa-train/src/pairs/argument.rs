@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 use visa_wire::datasets::{DatasetError, kpa, perspectrum, touche};
 
-use super::{Origin, Pair, mine};
+use super::{Kind, Pair, mine};
 use crate::data::sources::sentence;
 use crate::{Error, Result};
 
@@ -47,6 +50,31 @@ pub fn pairs(data: &Path) -> Result<Vec<Pair>> {
     Ok(pairs)
 }
 
+/// The same claim with one premise and with another, in both directions: premises stand in random order, and each goes to
+/// the next.
+pub fn swaps(arguments: &[Pair], count: usize, seed: u64) -> Vec<Pair> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut groups: BTreeMap<(&str, &str), Vec<&Pair>> = BTreeMap::new();
+    for pair in arguments {
+        let key = (pair.topic.as_str(), pair.stem.as_str());
+        groups.entry(key).or_default().push(pair);
+    }
+    let mut found = Vec::new();
+    for group in groups.values_mut().filter(|group| group.len() > 1) {
+        group.shuffle(&mut rng);
+        for two in group.windows(2) {
+            found.push(Pair {
+                kind: Kind::Swap,
+                old: Some(two[0].clause.clone()),
+                ..two[1].clone()
+            });
+        }
+    }
+    found.shuffle(&mut rng);
+    found.truncate(count);
+    found
+}
+
 fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).map_err(Error::io(path))
 }
@@ -58,6 +86,7 @@ fn bad(path: &Path) -> impl Fn(DatasetError) -> Error {
 
 /// The claim, or its negation where that is a matter of one word, and the premise as its reason.
 fn join(claim: &str, holds: bool, premise: &str) -> Option<Pair> {
+    let topic = claim;
     let claim = sentence(claim);
     let claim = claim.trim_end_matches('.');
     // Titles of debates are set in capitals.
@@ -79,15 +108,17 @@ fn join(claim: &str, holds: bool, premise: &str) -> Option<Pair> {
     }
     // A premise that has a reason of its own gives only that.
     if let Some(cut) = mine::cut(&premise) {
-        return Some(pair(cut));
+        return Some(pair(cut, topic));
     }
     let lower = lower_first(premise.trim_end_matches('.'))?;
-    mine::cut(&format!("{claim} because {lower}.")).map(pair)
+    mine::cut(&format!("{claim} because {lower}.")).map(|cut| pair(cut, topic))
 }
 
-fn pair(cut: mine::Cut) -> Pair {
+fn pair(cut: mine::Cut, topic: &str) -> Pair {
     Pair {
-        origin: Origin::Argument,
+        kind: Kind::Argument,
+        topic: topic.to_owned(),
+        old: None,
         context: String::new(),
         stem: cut.stem,
         clause: cut.clause,
@@ -157,5 +188,24 @@ mod tests {
             "Fast food should be banned because it is bad for you",
             Some("Fast food should be banned because it is bad for you."),
         );
+    }
+
+    #[test]
+    fn premises_of_one_claim_change_places() {
+        let arguments: Vec<Pair> = ["it is cheap", "it is fair to all", "it keeps us safe"]
+            .iter()
+            .flat_map(|premise| join("We should build a bridge", true, premise))
+            .chain(join("Fast food is bad", true, "it costs a lot"))
+            .collect();
+        let swaps = swaps(&arguments, 10, 1);
+        assert_eq!(swaps.len(), 2);
+        for swap in &swaps {
+            assert_eq!(swap.stem, "We should build a bridge");
+            assert_ne!(swap.old.as_ref(), Some(&swap.clause));
+            assert!(
+                swap.before()
+                    .starts_with("We should build a bridge because it ")
+            );
+        }
     }
 }

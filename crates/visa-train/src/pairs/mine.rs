@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use visa_score::sentences;
 
-use super::{Origin, Pair};
+use super::{Kind, Pair};
 
 /// Words of a clause and of a stem, at least and at most.
 const CLAUSE_WORDS: std::ops::RangeInclusive<usize> = 3..=18;
@@ -214,17 +214,17 @@ fn writable(clause: &str) -> bool {
     before != '-' && before != '\'' && before != '’'
 }
 
-/// All clauses of a document, and its plain sentences as [`Origin::Kept`].
+/// All clauses of a document, and its plain sentences as [`Kind::Kept`]; their topic is the caller's to name.
 pub fn document(text: &str) -> Vec<Pair> {
     let mut pairs = Vec::new();
     for paragraph in text.lines() {
         let ranges = sentences(paragraph);
         for (i, range) in ranges.iter().enumerate() {
             let sentence = paragraph[range.clone()].trim();
-            let (cut, origin) = match cut(sentence) {
-                Some(cut) => (cut, Origin::Mined),
+            let (cut, kind) = match cut(sentence) {
+                Some(cut) => (cut, Kind::Mined),
                 None => match kept(sentence) {
-                    Some(cut) => (cut, Origin::Kept),
+                    Some(cut) => (cut, Kind::Kept),
                     None => continue,
                 },
             };
@@ -234,12 +234,14 @@ pub fn document(text: &str) -> Vec<Pair> {
                 .find(|&start| range.start - start <= CONTEXT)
                 .unwrap_or(range.start);
             pairs.push(Pair {
-                origin,
+                kind,
+                topic: String::new(),
                 context: paragraph[start..range.start].trim().to_owned(),
                 stem: cut.stem,
                 clause: cut.clause,
                 terminator: cut.terminator,
-                shift: (origin == Origin::Kept).then_some([0.0; 10]),
+                old: None,
+                shift: (kind == Kind::Kept).then_some([0.0; 10]),
             });
         }
     }
@@ -361,7 +363,7 @@ mod tests {
         let pairs = document(
             "One is here. Two is there. Three is near. We stayed in the house because it was late.",
         );
-        let mined = pairs.iter().find(|p| p.origin == Origin::Mined).unwrap();
+        let mined = pairs.iter().find(|p| p.kind == Kind::Mined).unwrap();
         assert_eq!(mined.context, "Two is there. Three is near.");
         assert_eq!(mined.shift, None);
     }

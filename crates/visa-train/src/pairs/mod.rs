@@ -1,20 +1,22 @@
-//! "Take the reason out, learn to put it back": examples for the rewriter without a parallel corpus.
+//! `data pairs`: rewriting data without a parallel corpus, and with the ones there are.
 //!
-//! People's sentences whose last clause says why are taken apart ([`mine`]); arguments with a claim
-//! and a premise are put together ([`argument`]); sentences left as they are teach the empty clause;
-//! clauses of our own bring values that mined text seldom speaks, in both directions: put together
-//! in numbers ([`crate::generate`]), and written for one sentence each, which teaches what fits. What shift a mined clause causes is said by a labeller that the caller passes, the
-//! detector as a rule. Nothing is trained here.
+//! "Take the reason out, learn to put it back": people's sentences whose last clause says why are taken apart ([`mine`]);
+//! arguments with a claim and a premise are put together ([`argument`]), and premises of one claim exchanged; sentences left
+//! as they are teach the empty clause; clauses of our own bring values that mined text seldom speaks, in both directions:
+//! put together in numbers ([`crate::generate`]), some as contrasts on one opening, and written for one sentence each, which
+//! teaches what fits. Whole texts that people rewrote are kept beside ([`edits`]). Detector and checker say what each pair
+//! moves and what it keeps; what keeps too little, or violates a guard, is left out. The result is a file ([`row`]).
+//! Nothing is trained here.
 
 pub mod argument;
+pub mod edits;
 pub mod mine;
+pub mod row;
 mod written;
 
-use std::collections::HashSet;
-use std::fs;
-use std::io::{BufRead, BufReader};
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -22,42 +24,35 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
+use visa_align::Text;
+use visa_score::guards;
+use visa_values::{Profile, Shift, metrics};
 
-use crate::checkpoint::{sha256, write_atomically};
 use crate::data::Source;
-use crate::generate::Clauses;
-use crate::{Error, Result, RunContext};
+use crate::generate::{ClauseExample, Clauses};
+use crate::judges::Judges;
+use crate::{Error, Metrics, Result, RunContext};
+
+pub use row::{Kind, Row, Split};
 
 /// Documents between looks at the stop flag.
 const BATCH: usize = 4096;
 
-/// Where a pair comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Origin {
-    /// A sentence of running text.
-    Mined,
-    /// A claim and a premise.
-    Argument,
-    /// A sentence that stays as it is.
-    Kept,
-    /// Put together by our generator.
-    Generated,
-    /// Written by us, for its sentence.
-    Written,
-}
-
 /// A sentence taken apart, and what its clause does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Pair {
     /// Where it comes from.
-    pub origin: Origin,
+    pub kind: Kind,
+    /// What it is about.
+    pub topic: String,
     /// Up to two preceding sentences.
     pub context: String,
     /// The sentence without its clause and its final punctuation.
     pub stem: String,
     /// The clause with its leading "," or " "; may be empty.
     pub clause: String,
+    /// The clause that it takes the place of, if there is one.
+    pub old: Option<String>,
     /// The final punctuation.
     pub terminator: String,
     /// What the clause moves, circle order; `None` where nobody has said so.
@@ -67,12 +62,32 @@ pub struct Pair {
 impl Pair {
     /// The sentence without the clause.
     pub fn before(&self) -> String {
-        format!("{}{}", self.stem, self.terminator)
+        let old = self.old.as_deref().unwrap_or_default();
+        format!("{}{old}{}", self.stem, self.terminator)
     }
 
     /// The sentence with the clause.
     pub fn after(&self) -> String {
         format!("{}{}{}", self.stem, self.clause, self.terminator)
+    }
+
+    fn row(self) -> Result<Row> {
+        let shift = self.shift.map(Shift::new).transpose();
+        Ok(Row {
+            split: Split::Train,
+            source: self.before(),
+            target: self.after(),
+            shift: shift.map_err(|e| Error::Input(e.to_string()))?,
+            kind: self.kind,
+            topic: self.topic,
+            context: self.context,
+            clause: Some(self.clause),
+            terminator: self.terminator,
+            before: None,
+            after: None,
+            consistency: None,
+            guards: 0,
+        })
     }
 }
 
@@ -88,14 +103,28 @@ pub struct PairsRecipe {
     pub kept: usize,
     /// Pairs put together by the generator, most of them on stems from the sources.
     pub generated: usize,
-    /// How often each written pair comes in a pass.
-    pub written: usize,
+    /// Contrasts put together by the generator: a value turned down, and embraced, behind one stem.
+    pub contrasts: usize,
+    /// Premises exchanged for another of the same claim.
+    pub swaps: usize,
+    /// Whole texts rewritten by people, of each kind; 0 leaves them out.
+    pub edits: usize,
+    /// Whether the committed written clauses are among them.
+    pub written: bool,
     /// Factor on a labelled shift: a detector that moves little per clause would else never reach
     /// the strong level.
     pub gain: f32,
     /// Share of the labelled pairs that move no value (by [`visa_align::format::WEAK`]) that is kept:
     /// they teach how clauses are written, and would else crowd out the others.
     pub neutral_share: f64,
+    /// Pairs with a mean consistency of no more than this are left out, but for edits that turn a text around.
+    pub min_consistency: f32,
+    /// Kinds whose pairs are not judged: their shift is known, and their clauses are ours.
+    pub unjudged: Vec<Kind>,
+    /// Share of the topics that are looked at while learning.
+    pub valid_share: f64,
+    /// Share of the topics that are kept for the end.
+    pub test_share: f64,
     /// Leaves out mined sentences in which this regular expression is found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skip: Option<String>,
@@ -110,102 +139,86 @@ impl Default for PairsRecipe {
             mined_per_source: 12_000,
             kept: 4000,
             generated: 12_000,
-            written: 3,
+            contrasts: 2000,
+            swaps: 4000,
+            edits: 4000,
+            written: true,
             gain: 1.0,
             neutral_share: 0.3,
+            min_consistency: metrics::JOINT_CONSISTENCY,
+            unjudged: vec![Kind::Kept, Kind::Generated, Kind::Contrast],
+            valid_share: 0.025,
+            test_share: 0.05,
             skip: None,
             source: Vec::new(),
         }
     }
 }
 
-/// What values texts speak: ten numbers each, circle order.
-pub type Values<'a> = dyn Fn(&[String]) -> Result<Vec<[f32; 10]>> + 'a;
-
-/// Says what shift a clause causes: the values with it less the values without.
-pub struct Labeller<'a> {
-    /// What the labels depend on, such as the detector's folder; part of the cache's key.
-    pub name: String,
-    /// The values of texts.
-    pub values: Box<Values<'a>>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Header {
-    key: String,
-    pairs: usize,
-}
-
-/// All pairs, from the run's `pairs.jsonl` where that is still true. Without a labeller, mined
-/// pairs have no shift.
-pub fn load_or_make(
+/// Makes all pairs and writes them to `file`; the resolved recipe stands in `recipe.toml` beside it. Without judges, mined
+/// pairs have no shift and nothing is left out for its score. The numbers of pairs of each kind are the answer.
+///
+/// # Errors
+/// What the data, the judges or the file system report; [`Error::InterruptedEarly`] when the stop flag goes up, with nothing
+/// written.
+pub fn write(
     recipe: &PairsRecipe,
-    labeller: Option<&Labeller>,
+    judges: Option<&Judges<'_>>,
+    file: &Path,
     context: &RunContext,
-) -> Result<Vec<Pair>> {
-    let path = context.out.join("pairs.jsonl");
-    let name = labeller.map_or("none", |labeller| &labeller.name);
-    let recipe_json = serde_json::to_string(recipe).expect("plain data serialises");
-    let key = sha256(format!("{recipe_json}\n{name}").as_bytes());
-    if let Some(pairs) = read(&path, &key)? {
-        context.say(&format!("{} pairs from {}", pairs.len(), path.display()));
-        return Ok(pairs);
+) -> Result<Metrics> {
+    let rows = make(recipe, judges, context)?;
+    let mut metrics: BTreeMap<String, f64> = BTreeMap::new();
+    for row in &rows {
+        *metrics.entry(row.kind.name().to_owned()).or_default() += 1.0;
+        if row.split != Split::Train {
+            *metrics
+                .entry(format!("{:?}", row.split).to_lowercase())
+                .or_default() += 1.0;
+        }
     }
-    let mut pairs = make(recipe, context)?;
-    if let Some(labeller) = labeller {
-        label(&mut pairs, labeller, recipe.gain, context)?;
-        thin(&mut pairs, recipe);
-    }
-    fs::create_dir_all(&context.out).map_err(Error::io(&context.out))?;
-    let header = Header {
-        key,
-        pairs: pairs.len(),
-    };
-    let mut text = serde_json::to_string(&header).expect("plain data serialises");
-    for pair in &pairs {
-        text.push('\n');
-        text.push_str(&serde_json::to_string(pair).expect("plain data serialises"));
-    }
-    text.push('\n');
-    write_atomically(&path, text.as_bytes())?;
-    Ok(pairs)
+    row::write(file, &rows)?;
+    context.save_recipe(recipe)?;
+    let mut metrics: Metrics = metrics.into_iter().collect();
+    metrics.push(("pairs".into(), rows.len() as f64));
+    Ok(metrics)
 }
 
-/// `None` when the file is absent or was made otherwise; an error when it is damaged.
-fn read(path: &PathBuf, key: &str) -> Result<Option<Vec<Pair>>> {
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Error::io(path)(e)),
-    };
-    let bad = |line: usize, detail: String| {
-        Error::data(
-            path,
-            format!("line {line}: {detail}; remove the file to make it again"),
-        )
-    };
-    let mut lines = BufReader::new(file).lines().enumerate();
-    let Some((_, first)) = lines.next() else {
-        return Ok(None);
-    };
-    let first = first.map_err(Error::io(path))?;
-    let header: Header = serde_json::from_str(&first).map_err(|e| bad(1, e.to_string()))?;
-    if header.key != key {
-        return Ok(None);
+/// All pairs: made, judged, thinned, each once, split by topic.
+///
+/// # Errors
+/// As [`write`].
+pub fn make(
+    recipe: &PairsRecipe,
+    judges: Option<&Judges<'_>>,
+    context: &RunContext,
+) -> Result<Vec<Row>> {
+    for (name, share) in [
+        ("valid_share", recipe.valid_share),
+        ("test_share", recipe.test_share),
+        ("neutral_share", recipe.neutral_share),
+    ] {
+        if !(0.0..=1.0).contains(&share) {
+            let detail = format!("`{name}` is {share}; give a share from 0 to 1");
+            return Err(Error::recipe(Path::new("[pairs]"), detail));
+        }
     }
-    let mut pairs = Vec::with_capacity(header.pairs);
-    for (i, line) in lines {
-        let line = line.map_err(Error::io(path))?;
-        pairs.push(serde_json::from_str(&line).map_err(|e| bad(i + 1, e.to_string()))?);
+    let mut rows = gather(recipe, context)?;
+    for row in &mut rows {
+        row.split = Split::of(&row.topic, recipe.valid_share, recipe.test_share);
     }
-    if pairs.len() != header.pairs {
-        let detail = format!("{} pairs where {} were written", pairs.len(), header.pairs);
-        return Err(bad(pairs.len() + 1, detail));
+    if let Some(judges) = judges {
+        judge(&mut rows, judges, recipe, context)?;
+        let made = rows.len();
+        rows.retain(|row| good(row, recipe));
+        context.say(&format!("{} of {made} pairs keep the meaning", rows.len()));
+        thin(&mut rows, recipe);
     }
-    Ok(Some(pairs))
+    Ok(rows)
 }
 
-fn make(recipe: &PairsRecipe, context: &RunContext) -> Result<Vec<Pair>> {
+/// All pairs as they are found.
+fn gather(recipe: &PairsRecipe, context: &RunContext) -> Result<Vec<Row>> {
     let skip = recipe.skip.as_deref().map(Regex::new).transpose();
     let skip = skip.map_err(|e| Error::recipe(Path::new("[pairs]"), format!("`skip`: {e}")))?;
     let skipped = |pair: &Pair| skip.as_ref().is_some_and(|skip| skip.is_match(&pair.stem));
@@ -232,32 +245,65 @@ fn make(recipe: &PairsRecipe, context: &RunContext) -> Result<Vec<Pair>> {
     }
     let arguments = argument::pairs(&context.data)?;
     context.say(&format!("{} claims with a premise", arguments.len()));
+    let swaps = argument::swaps(&arguments, recipe.swaps, recipe.seed);
     pairs.extend(
         arguments
             .into_iter()
             .filter(|p| seen.insert((p.stem.clone(), p.clause.clone()))),
     );
+    pairs.extend(swaps);
     plain.shuffle(&mut rng);
     pairs.extend(plain.iter().take(recipe.kept).cloned());
     let stems = plain
         .iter()
         .skip(recipe.kept)
         .map(|p| (p.context.clone(), p.before()));
-    let generated = Clauses::new(recipe.seed)
-        .with_stems(stems)
-        .generate(recipe.generated);
-    pairs.extend(generated.into_iter().map(|example| Pair {
-        origin: Origin::Generated,
+    let generator = Clauses::new(recipe.seed).with_stems(stems);
+    let generated = generator.generate(recipe.generated);
+    pairs.extend(
+        generated
+            .into_iter()
+            .map(|e| ours(Kind::Generated, e, None)),
+    );
+    for [minus, plus] in generator.contrasts(recipe.contrasts) {
+        // Leading from one to the other moves twice.
+        let shift = plus.shift.map(|d| (2.0 * d).clamp(-2.0, 2.0));
+        let plus = ClauseExample { shift, ..plus };
+        pairs.push(ours(Kind::Contrast, plus, Some(minus.clause)));
+    }
+    if recipe.written {
+        pairs.extend(written::pairs());
+    }
+    let mut rows: Vec<Row> = pairs.into_iter().map(Pair::row).collect::<Result<_>>()?;
+    if recipe.edits > 0 {
+        let mut edits = edits::rows(&context.data)?;
+        edits.shuffle(&mut rng);
+        let mut left: BTreeMap<Kind, usize> = BTreeMap::new();
+        edits.retain(|row| {
+            let taken = left.entry(row.kind).or_default();
+            *taken += 1;
+            *taken <= recipe.edits
+        });
+        context.say(&format!("{} whole texts rewritten", edits.len()));
+        rows.extend(edits);
+    }
+    let mut seen = HashSet::new();
+    rows.retain(|row| seen.insert((row.source.clone(), row.target.clone())));
+    Ok(rows)
+}
+
+/// A clause of the generator; its stems are their own topics.
+fn ours(kind: Kind, example: ClauseExample, old: Option<String>) -> Pair {
+    Pair {
+        kind,
+        topic: example.stem.clone(),
         context: example.context,
         stem: example.stem,
         clause: example.clause,
+        old,
         terminator: example.terminator,
         shift: Some(example.shift),
-    }));
-    if recipe.written > 0 {
-        pairs.extend(written::pairs());
     }
-    Ok(pairs)
 }
 
 /// Clauses taken out of one source, and sentences that have none.
@@ -272,11 +318,18 @@ fn mine_source(source: &Source, context: &RunContext) -> Result<(Vec<Pair>, Vec<
         }
     })?;
     let (mut mined, mut plain) = (Vec::new(), Vec::new());
-    for batch in documents.chunks(BATCH) {
+    for (number, batch) in documents.chunks(BATCH).enumerate() {
+        let first = number * BATCH;
         context.check("mining text for reasons")?;
         let found: Vec<Vec<Pair>> = batch.par_iter().map(|text| mine::document(text)).collect();
-        for pair in found.into_iter().flatten() {
-            let into = if pair.origin == Origin::Kept {
+        for (i, mut pair) in found
+            .into_iter()
+            .enumerate()
+            .flat_map(|(i, all)| all.into_iter().map(move |pair| (i, pair)))
+        {
+            // What stands in one document is about one thing.
+            pair.topic = format!("{} {}", source.name, first + i);
+            let into = if pair.kind == Kind::Kept {
                 &mut plain
             } else {
                 &mut mined
@@ -287,32 +340,70 @@ fn mine_source(source: &Source, context: &RunContext) -> Result<(Vec<Pair>, Vec<
     Ok((mined, plain))
 }
 
-/// Gives every mined and argued pair the shift that the labeller sees.
-fn label(pairs: &mut [Pair], labeller: &Labeller, gain: f32, context: &RunContext) -> Result<()> {
-    let mut wanted: Vec<&mut Pair> = pairs.iter_mut().filter(|p| p.shift.is_none()).collect();
+/// Reads what every pair moves and keeps.
+fn judge(
+    rows: &mut [Row],
+    judges: &Judges<'_>,
+    recipe: &PairsRecipe,
+    context: &RunContext,
+) -> Result<()> {
+    let mut wanted: Vec<&mut Row> = rows
+        .iter_mut()
+        .filter(|row| !recipe.unjudged.contains(&row.kind))
+        .collect();
     let total = wanted.len();
     for (i, batch) in wanted.chunks_mut(512).enumerate() {
-        context.check("labelling clauses")?;
-        let texts: Vec<String> = batch
+        context.check("judging pairs")?;
+        let texts: Vec<Text> = batch
             .iter()
-            .flat_map(|pair| [pair.before(), pair.after()])
+            .flat_map(|row| [Text::new(&row.source), Text::new(&row.target)])
             .collect();
-        let values = (labeller.values)(&texts)?;
-        if values.len() != texts.len() {
-            return Err(Error::Input(format!(
-                "the labeller answered {} of {} texts; it must answer every one",
-                values.len(),
-                texts.len()
-            )));
-        }
-        for (pair, values) in batch.iter_mut().zip(values.chunks(2)) {
-            pair.shift = Some(shift(&values[0], &values[1], gain));
+        let profiles = judges.profiles(&texts)?;
+        let pairs: Vec<(&str, &str)> = texts
+            .chunks(2)
+            .map(|two| (two[0].text.as_str(), two[1].text.as_str()))
+            .collect();
+        let consistencies = judges.consistency(&pairs)?;
+        for ((row, two), consistency) in batch.iter_mut().zip(profiles.chunks(2)).zip(consistencies)
+        {
+            if row.shift.is_none() {
+                let moved = shift(two[0].as_array(), two[1].as_array(), recipe.gain);
+                row.shift = Some(Shift::new(moved).map_err(|e| Error::Input(e.to_string()))?);
+            }
+            row.before = Some(rounded(&two[0])?);
+            row.after = Some(rounded(&two[1])?);
+            row.consistency = Some(consistency.into());
+            row.guards = guards(&row.source, &row.target).len();
         }
         if i % 10 == 9 {
-            context.say(&format!("labelled {} of {total} clauses", (i + 1) * 512));
+            context.say(&format!("judged {} of {total} pairs", (i + 1) * 512));
         }
     }
     Ok(())
+}
+
+/// Four digits: more would say more than the detector knows.
+fn rounded(profile: &Profile) -> Result<Profile> {
+    Profile::new(profile.as_array().map(|x| (x * 1e4).round() / 1e4))
+        .map_err(|e| Error::Input(e.to_string()))
+}
+
+/// Whether a judged pair keeps enough. A text turned around, or a rude one, is not to be kept in all it says; the guards of
+/// those and of split sentences, which may repeat a name, do not count.
+fn good(row: &Row, recipe: &PairsRecipe) -> bool {
+    let Some(kept) = row.consistency else {
+        return true;
+    };
+    let mean = f32::midpoint(kept.forward, kept.backward);
+    match row.kind {
+        Kind::Counterfactual => true,
+        Kind::Detoxified | Kind::Split | Kind::Simplified => mean > recipe.min_consistency,
+        // The negation guard cannot tell "nobody" in a written clause from a denial.
+        Kind::Written => true,
+        // Another premise keeps the claim; what it says instead is another matter.
+        Kind::Swap => row.guards == 0,
+        _ => row.guards == 0 && mean > recipe.min_consistency,
+    }
 }
 
 /// What moved between two readings. Components under half of the largest are noise more often than
@@ -330,134 +421,18 @@ fn shift(before: &[f32; 10], after: &[f32; 10], gain: f32) -> [f32; 10] {
 }
 
 /// Keeps a share of the labelled pairs that move nothing.
-fn thin(pairs: &mut Vec<Pair>, recipe: &PairsRecipe) {
+fn thin(rows: &mut Vec<Row>, recipe: &PairsRecipe) {
     let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed + 1);
-    pairs.retain(|pair| {
-        let labelled = matches!(pair.origin, Origin::Mined | Origin::Argument);
-        let moves = pair
-            .shift
-            .is_some_and(|s| s.iter().any(|d| d.abs() >= visa_align::format::WEAK));
-        !labelled || moves || rng.random_bool(recipe.neutral_share.clamp(0.0, 1.0))
+    rows.retain(|row| {
+        let labelled = matches!(row.kind, Kind::Mined | Kind::Argument | Kind::Swap);
+        let moves = row.shift.as_ref().is_some_and(|s| {
+            s.as_array()
+                .iter()
+                .any(|d| d.abs() >= visa_align::format::WEAK)
+        });
+        !labelled || moves || rng.random_bool(recipe.neutral_share)
     });
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::sync::atomic::AtomicBool;
-
-    use super::*;
-
-    pub(crate) fn recipe() -> PairsRecipe {
-        PairsRecipe {
-            generated: 20,
-            written: 0,
-            kept: 1,
-            source: vec![Source {
-                name: "a".into(),
-                kind: crate::data::Kind::Text,
-                path: "a.zst".into(),
-                weight: 1.0,
-                every: 1,
-                skip: None,
-            }],
-            ..PairsRecipe::default()
-        }
-    }
-
-    pub(crate) fn data(dir: &std::path::Path) {
-        let text = "The town built a fence around the pond because it keeps children safe. \
-                    They painted it green last summer. It was finished in a week.";
-        fs::write(
-            dir.join("a.zst"),
-            zstd::encode_all(text.as_bytes(), 1).unwrap(),
-        )
-        .unwrap();
-        for (name, text) in [
-            (
-                "touche23/arguments-training.tsv",
-                "Argument ID\tConclusion\tStance\tPremise\n",
-            ),
-            ("kpa/arguments_train.csv", "arg_id,argument,topic,stance\n"),
-            ("perspectrum/perspectrum_with_answers_v1.0.json", "[]"),
-            ("perspectrum/perspective_pool_v1.0.json", "[]"),
-            ("perspectrum/dataset_split_v1.0.json", "{}"),
-        ] {
-            fs::create_dir_all(dir.join(name).parent().unwrap()).unwrap();
-            fs::write(dir.join(name), text).unwrap();
-        }
-    }
-
-    #[test]
-    fn small_movements_beside_a_large_one_are_noise() {
-        let mut after = [0.0; 10];
-        (after[2], after[3], after[4]) = (0.6, -0.31, 0.29);
-        let shift = shift(&[0.0; 10], &after, 1.0);
-        assert_eq!((shift[2], shift[3], shift[4]), (0.6, -0.31, 0.0));
-    }
-
-    #[test]
-    fn pairs_are_mined_labelled_and_cached() {
-        let (dir, stop) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
-        data(dir.path());
-        let context = RunContext {
-            data: dir.path().into(),
-            out: dir.path().join("run"),
-            stop: &stop,
-            progress: false,
-        };
-        // A "detector" that sees security in the word "safe".
-        let values = |texts: &[String]| {
-            let see = |text: &String| {
-                let mut values = [0.0; 10];
-                values[5] = if text.contains("safe") { 0.4 } else { 0.1 };
-                values
-            };
-            Ok(texts.iter().map(see).collect())
-        };
-        let labeller = Labeller {
-            name: "safe".into(),
-            values: Box::new(values),
-        };
-        let pairs = load_or_make(&recipe(), Some(&labeller), &context).unwrap();
-        let mined = pairs.iter().find(|p| p.origin == Origin::Mined).unwrap();
-        assert_eq!(mined.stem, "The town built a fence around the pond");
-        assert_eq!(mined.clause, " because it keeps children safe");
-        let shift = mined.shift.unwrap();
-        assert!(
-            (shift[5] - 0.3).abs() < 1e-6 && shift[0] == 0.0,
-            "{shift:?}"
-        );
-        assert!(
-            pairs
-                .iter()
-                .any(|p| p.origin == Origin::Kept && p.clause.is_empty())
-        );
-        assert!(
-            pairs
-                .iter()
-                .filter(|p| p.origin == Origin::Generated)
-                .count()
-                >= 15
-        );
-
-        let broken = Labeller {
-            name: "safe".into(),
-            values: Box::new(|_| panic!("not asked again")),
-        };
-        assert_eq!(
-            load_or_make(&recipe(), Some(&broken), &context).unwrap(),
-            pairs
-        );
-
-        let path = context.out.join("pairs.jsonl");
-        let text = fs::read_to_string(&path).unwrap();
-        fs::write(&path, &text[..text.len() / 2]).unwrap();
-        let message = load_or_make(&recipe(), Some(&broken), &context)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.contains("pairs.jsonl") && message.contains("line"),
-            "{message}"
-        );
-    }
-}
+pub(crate) mod tests;

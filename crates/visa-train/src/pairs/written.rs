@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use visa_values::Shift;
 
-use super::{Origin, Pair};
+use super::{Kind, Pair};
 use crate::committed;
 
 #[derive(Deserialize)]
@@ -29,7 +29,9 @@ pub(super) fn pairs() -> Vec<Pair> {
     let file = include_str!("data/written.jsonl");
     for sentence in committed::lines::<Sentence>("written.jsonl", file) {
         pairs.extend(sentence.clauses.iter().map(|c| Pair {
-            origin: Origin::Written,
+            kind: Kind::Written,
+            topic: sentence.stem.clone(),
+            old: None,
             context: sentence.context.clone(),
             stem: sentence.stem.clone(),
             clause: c.clause.clone(),

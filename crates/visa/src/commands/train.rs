@@ -1,16 +1,17 @@
-//! `visa train detector|translator|nli|tokenizer|lm|sft`: run a recipe, resumably.
+//! `visa train detector|translator|nli|tokenizer|lm|sft|grpo|prefs`: run a recipe, resumably.
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use visa_align::{Detector, Part, Trunk};
+use visa_align::{Checker, Detector, Trunk};
 use visa_train::encoder::{Fitted, Recipe, detector, nli, translator};
-use visa_train::pairs::Labeller;
+use visa_train::judges::Judges;
+use visa_train::rewriter::{grpo, prefs};
 use visa_train::runlog::read_recipe;
 use visa_train::{Metrics, RunContext, lm, sft, tokenizer};
 
 use crate::args::{Common, ModelArgs};
-use crate::exit::{Failure, model, usage};
+use crate::exit::{Failure, usage};
 use crate::settings::{Origin, Settings};
 use crate::{interrupt, output};
 
@@ -26,8 +27,12 @@ pub(crate) enum Command {
     Tokenizer(Arguments),
     /// The decoder from scratch on plain text
     Lm(Arguments),
-    /// The rewriter: the decoder on examples that put value-bearing clauses back
-    Sft(SftArguments),
+    /// The rewriter: the decoder on pairs that put value-bearing clauses back (`visa data pairs`)
+    Sft(Arguments),
+    /// The rewriter by reinforcement: its own clauses, judged by detector and checker
+    Grpo(JudgedArguments),
+    /// The rewriter by comparisons of its own clauses: DPO or SimPO
+    Prefs(JudgedArguments),
 }
 
 #[derive(Args, Debug)]
@@ -47,10 +52,7 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct SftArguments {
-    /// Leave mined examples without a shift instead of asking the detector for it
-    #[arg(long, env = "VISA_UNLABELLED", value_parser = clap::builder::BoolishValueParser::new())]
-    unlabelled: bool,
+pub(crate) struct JudgedArguments {
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
@@ -64,8 +66,9 @@ impl Command {
             | Command::Translator(a)
             | Command::Nli(a)
             | Command::Tokenizer(a)
-            | Command::Lm(a) => a,
-            Command::Sft(a) => &a.shared,
+            | Command::Lm(a)
+            | Command::Sft(a) => a,
+            Command::Grpo(a) | Command::Prefs(a) => &a.shared,
         }
     }
 }
@@ -108,7 +111,18 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
             .and_then(|r| lm::train(&r, &context))
             .map(|s| s.evaluation)
             .map_err(failure),
-        Command::Sft(a) => rewriter(a, &context),
+        Command::Sft(_) => read_recipe(path)
+            .and_then(|r| sft::train(&r, &context))
+            .map(|s| s.evaluation)
+            .map_err(failure),
+        Command::Grpo(a) => judged(&a.model, |judges| {
+            let recipe = read_recipe(path)?;
+            grpo::train(&recipe, judges, &context).map(|s| s.evaluation)
+        }),
+        Command::Prefs(a) => judged(&a.model, |judges| {
+            let recipe = read_recipe(path)?;
+            prefs::train(&recipe, judges, &context).map(|s| s.evaluation)
+        }),
     };
     let report = report?;
     finish(&context, report)
@@ -122,21 +136,20 @@ fn encoder(
     train(&recipe).map(|(_, report)| report).map_err(failure)
 }
 
-fn rewriter(a: &SftArguments, context: &RunContext<'_>) -> Result<Metrics, Failure> {
-    let recipe = read_recipe(&a.shared.recipe).map_err(failure)?;
-    let train = |labeller: Option<&Labeller<'_>>| {
-        sft::train(&recipe, labeller, context)
-            .map(|s| s.evaluation)
-            .map_err(failure)
+/// Runs what needs the models that judge texts.
+pub(super) fn judged<T>(
+    model: &ModelArgs,
+    run: impl FnOnce(Judges<'_>) -> visa_train::Result<T>,
+) -> Result<T, Failure> {
+    let models = model.find()?;
+    let trunk = Trunk::find(&models).map_err(crate::exit::model)?;
+    let detector = Detector::find(&models, &trunk).map_err(crate::exit::model)?;
+    let checker = Checker::find(&models, &trunk).map_err(crate::exit::model)?;
+    let judges = Judges {
+        values: &detector,
+        checker: &checker,
     };
-    if a.unlabelled {
-        return train(None);
-    }
-    let models = a.model.find()?;
-    let trunk = Trunk::find(&models).map_err(model)?;
-    let detector = Detector::find(&models, &trunk).map_err(model)?;
-    let folder = models.dir(Part::Detector).map_err(model)?;
-    train(Some(&sft::detector_labeller(&detector, &folder)))
+    run(judges).map_err(failure)
 }
 
 /// The result on standard output: where the model is, and what it was measured at.
@@ -150,7 +163,7 @@ fn finish(context: &RunContext<'_>, report: Metrics) -> Result<(), Failure> {
     output::write(&format!("{line}\n"))
 }
 
-fn failure(error: visa_train::Error) -> Failure {
+pub(super) fn failure(error: visa_train::Error) -> Failure {
     use visa_train::Error;
     match error {
         Error::Interrupted { .. } | Error::InterruptedEarly { .. } => {

@@ -103,6 +103,26 @@ pub(crate) fn rewriter(dir: &Path) {
     ] {
         write(dir, &format!("perspectrum/{name}_v1.0.json"), text);
     }
+    edits(dir);
+}
+
+/// Whole texts that people rewrote.
+fn edits(dir: &Path) {
+    let reviews = "counterfactually-augmented-data/sentiment/combined/paired/train_paired.tsv";
+    let rows = "Sentiment\tText\tbatch_id\nNegative\tA dull film.\t4\nPositive\tA fine film.\t4\n";
+    write(dir, reviews, rows);
+    let rude = "toxic\tneutral1\tneutral2\tneutral3\nshut up now\tplease be quiet\t\t\n";
+    write(dir, "paradetox/paradetox.tsv", rude);
+    let split = "It is old and it stands .\tIt is old . <::::> It stands .\n";
+    write(dir, "wiki-split/tune.tsv", split);
+    for name in ["ADV-ELE", "ADV-INT", "ELE-INT"] {
+        let block = "It was erected.\nIt was built.\n*******\n";
+        write(
+            dir,
+            &format!("onestopenglish/Sentence-Aligned/{name}.txt"),
+            block,
+        );
+    }
 }
 
 /// What the consistency checker learns from and is measured on.

@@ -193,7 +193,10 @@ fn check_training(part: Part, damage: impl Fn(&Path), parts: &[&str]) {
     data::rewriter(run.path());
     let (kind, recipe) = match part {
         Part::Encoder => ("translator", training::translator(&folder, 40)),
-        _ => ("sft", training::sft(&folder, 2, 1)),
+        _ => (
+            "sft",
+            training::sft(&folder, &run.path().join("pairs.jsonl"), 2, 1),
+        ),
     };
     training::train(kind, run.path(), &recipe, "run").fails(3, parts);
     assert!(!run.path().join("run/model").exists());

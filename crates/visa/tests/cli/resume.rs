@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::training::{lines, lm, prepare, sft, train, translator, trunk};
+use crate::training::{grpo, lines, lm, pairs, prepare, sft, train, translator, trunk};
 use crate::{data, fixture};
 
 /// Trains once without and once with an interruption, which must end with 130 and a checkpoint and change neither
@@ -59,9 +59,14 @@ fn check_resumption(kind: &str, dir: &Path, recipe: &str, log: &str, files: &[&s
         assert!(read("parts") == read("whole"), "{name} differs");
     }
     // A run that learns nothing would pass all this.
-    let losses = lines(&log_of("whole"), "train");
-    let loss = |line: Option<&Value>| line.expect("a line")["loss"].as_f64().expect("a number");
-    assert!(loss(losses.last()) < loss(losses.first()), "{losses:?}");
+    let all = lines(&log_of("whole"), "train");
+    let [first, last] = [all.first(), all.last()].map(|line| line.expect("a line"));
+    // The loss of reinforcement does not fall; the policy leaves its reference.
+    let learned = |line: &Value| match kind {
+        "grpo" => -line["kl"].as_f64().expect("a number"),
+        _ => line["loss"].as_f64().expect("a number"),
+    };
+    assert!(learned(last) < learned(first), "{all:?}");
 }
 
 #[test]
@@ -99,7 +104,19 @@ fn an_interrupted_language_model_ends_the_same() {
 fn an_interrupted_rewriter_ends_the_same() {
     let dir = tempfile::tempdir().expect("a folder");
     data::rewriter(dir.path());
-    let recipe = sft(&fixture::models().join("rewriter"), 120, 5);
-    let files = ["model/model.safetensors", "pairs.jsonl"];
+    let pairs = pairs(dir.path());
+    let rewriter = fixture::models().join("rewriter");
+    let files = ["model/model.safetensors"];
+    let recipe = sft(&rewriter, &pairs, 120, 5);
     check_resumption("sft", dir.path(), &recipe, "metrics.jsonl", &files);
+}
+
+#[test]
+fn interrupted_reinforcement_ends_the_same() {
+    let dir = tempfile::tempdir().expect("a folder");
+    data::rewriter(dir.path());
+    let pairs = pairs(dir.path());
+    let recipe = grpo(&fixture::models().join("rewriter"), &pairs, 200);
+    let files = ["model/model.safetensors"];
+    check_resumption("grpo", dir.path(), &recipe, "metrics.jsonl", &files);
 }

@@ -8,7 +8,9 @@ use visa_train::encoder::signed::TRAITS;
 
 use crate::rewrite::check_outcome;
 use crate::run::{Run, command, finish, visa};
-use crate::training::{TOKENIZER, detector, lines, lm, nli, sft, train, translator, trunk};
+use crate::training::{
+    PAIRS, TOKENIZER, detector, grpo, lines, lm, nli, pairs, prefs, sft, train, translator, trunk,
+};
 use crate::{data, fixture};
 
 /// What every training line of a metrics file holds.
@@ -99,7 +101,11 @@ fn from_plain_text_to_a_rewriter() {
         "control_generated",
         "sampled_known",
     ];
-    report(&train("sft", dir, &sft(&model, 4, 1), "sft"), &names);
+    let pairs = pairs(dir);
+    report(
+        &train("sft", dir, &sft(&model, &pairs, 4, 1), "sft"),
+        &names,
+    );
     check_metrics(&dir.join("sft/metrics.jsonl"), "train", &TRAIN);
     check_metrics(&dir.join("sft/metrics.jsonl"), "eval", &names);
     let text = "They opened the old shop in 1907.";
@@ -107,6 +113,96 @@ fn from_plain_text_to_a_rewriter() {
     let [rewritten, _] = answers(Part::Rewriter, &dir.join("sft/model"), &arguments, "");
     assert_eq!(rewritten["original"], text);
     check_outcome(&rewritten);
+}
+
+#[test]
+fn from_a_rewriter_to_one_that_learned_from_its_judges() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    data::rewriter(dir);
+    std::fs::write(dir.join("pairs.toml"), PAIRS).expect("written");
+    let file = dir.join("judged/pairs.jsonl");
+    let mut judged = command(&["data", "pairs", "--quiet", "--recipe"]);
+    judged
+        .arg(dir.join("pairs.toml"))
+        .arg("--data")
+        .arg(dir)
+        .arg("--out")
+        .arg(&file);
+    let made = finish(judged, b"").objects();
+    let text = std::fs::read_to_string(&file).expect("a file of pairs");
+    assert_eq!(made[0]["pairs"]["pairs"], text.lines().count() as f64);
+    for kind in [
+        "mined",
+        "argument",
+        "kept",
+        "contrast",
+        "written",
+        "split",
+        "simplified",
+    ] {
+        assert!(
+            made[0]["pairs"][kind].as_f64().is_some_and(|n| n > 0.0),
+            "{kind}: {}",
+            made[0]
+        );
+    }
+    let first: Value = serde_json::from_str(text.lines().next().expect("a line")).expect("JSON");
+    for field in [
+        "kind",
+        "topic",
+        "split",
+        "source",
+        "target",
+        "shift",
+        "consistency",
+        "before",
+    ] {
+        assert!(!first[field].is_null(), "{field}: {first}");
+    }
+
+    let rewriter = fixture::models().join("rewriter");
+    let names = ["completions/usable", "completions/logprob"];
+    report(
+        &train("grpo", dir, &grpo(&rewriter, &file, 3), "grpo"),
+        &names,
+    );
+    let metrics = dir.join("grpo/metrics.jsonl");
+    let own = [
+        "reward",
+        "reward_std",
+        "kl",
+        "entropy",
+        "completions/mean_length",
+        "rollout_s",
+    ];
+    check_metrics(
+        &metrics,
+        "train",
+        &[&own[..], &["loss", "lr", "grad_norm"]].concat(),
+    );
+    for (name, loss) in [
+        ("dpo", "loss = \"dpo\"\nbeta = 0.1"),
+        ("simpo", "loss = \"simpo\"\nbeta = 2.0\ngamma = 1.0"),
+    ] {
+        report(
+            &train("prefs", dir, &prefs(&rewriter, &file, loss, 2), name),
+            &names[..1],
+        );
+        let metrics = dir.join(name).join("metrics.jsonl");
+        check_metrics(
+            &metrics,
+            "train",
+            &[&TRAIN[..], &["rewards/margins"]].concat(),
+        );
+    }
+    let text = "They opened the old shop in 1907.";
+    let arguments = ["rewrite", "--rounds", "1", "--shift", "security=+0.8", text];
+    for name in ["grpo", "dpo", "simpo"] {
+        let model = dir.join(name).join("model");
+        let [rewritten, _] = answers(Part::Rewriter, &model, &arguments, "");
+        check_outcome(&rewritten);
+    }
 }
 
 #[test]
@@ -216,7 +312,9 @@ fn missing_data_is_named() {
     let rewriter = fixture::models().join("rewriter");
     check("tokenizer", TOKENIZER, "text/wikipedia.txt.zst");
     check("lm", &lm(&rewriter, 4, 1), "text/wikipedia.txt.zst");
-    check("sft", &sft(&rewriter, 4, 1), "text/modern.txt.zst");
+    let pairs = dir.path().join("pairs.jsonl");
+    check("sft", &sft(&rewriter, &pairs, 4, 1), "pairs.jsonl");
+    check("grpo", &grpo(&rewriter, &pairs, 4), "pairs.jsonl");
     check("detector", &detector(), "touche23/arguments-training.tsv");
     check("nli", &nli(), "all_combined/train.tsv");
 }

@@ -44,21 +44,46 @@ path = "text/wikipedia.txt.zst"
     )
 }
 
-pub(crate) fn sft(lm: &Path, steps: u64, log_every: u64) -> String {
+/// A recipe of rewriting pairs.
+pub(crate) const PAIRS: &str = r#"
+mined_per_source = 100
+kept = 20
+generated = 160
+contrasts = 20
+neutral_share = 1.0
+min_consistency = 0.0
+valid_share = 0.2
+[[source]]
+name = "plain"
+path = "text/modern.txt.zst"
+"#;
+
+/// Makes pairs of the data in `dir`, and says which file they are in.
+pub(crate) fn pairs(dir: &Path) -> PathBuf {
+    let recipe = dir.join("pairs.toml");
+    std::fs::write(&recipe, PAIRS).expect("written");
+    let file = dir.join("pairs/pairs.jsonl");
+    let mut command = command(&["data", "pairs", "--quiet", "--unlabelled", "--recipe"]);
+    command
+        .arg(&recipe)
+        .arg("--data")
+        .arg(dir)
+        .arg("--out")
+        .arg(&file);
+    finish(command, b"").objects();
+    file
+}
+
+pub(crate) fn sft(lm: &Path, pairs: &Path, steps: u64, log_every: u64) -> String {
     format!(
         r#"
 seed = 3
 lm = {lm:?}
+pairs = {pairs:?}
 batch = 4
 max_tokens = 200
 valid_examples = 4
-[pairs]
-mined_per_source = 100
-kept = 4
-generated = 160
-[[pairs.source]]
-name = "plain"
-path = "text/modern.txt.zst"
+written = 1
 [trainer]
 steps = {steps}
 checkpoint_every = 1000
@@ -67,6 +92,40 @@ log_every = {log_every}
 schedule.warmup = 2
 "#
     )
+}
+
+/// What GRPO and preferences share; `own` are the lines in front of the tables.
+fn reinforced(policy: &Path, pairs: &Path, own: &str, steps: u64, tables: &str) -> String {
+    format!(
+        r#"
+seed = 3
+policy = {policy:?}
+pairs = {pairs:?}
+valid_prompts = 2
+{own}
+[reward]
+gate = 0.0
+[trainer]
+steps = {steps}
+checkpoint_every = 1000
+eval_every = {steps}
+log_every = 1
+schedule.warmup = 2
+{tables}
+"#
+    )
+}
+
+pub(crate) fn grpo(policy: &Path, pairs: &Path, steps: u64) -> String {
+    let tables = "[grpo]\ngroup = 4\n[grpo.advantage]\naggregation = \"normalise-then-sum\"";
+    reinforced(policy, pairs, "prompts = 3", steps, tables)
+}
+
+pub(crate) fn prefs(policy: &Path, pairs: &Path, loss: &str, steps: u64) -> String {
+    // A random decoder seldom ends a clause by itself, and cut ones are not chosen.
+    let own = "sentences = 192\ncandidates = 8\nmargin = 0.0\nbatch = 2";
+    let tables = format!("[objective]\n{loss}");
+    reinforced(policy, pairs, own, steps, &tables)
 }
 
 pub(crate) fn detector() -> String {

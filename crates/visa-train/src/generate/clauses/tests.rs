@@ -137,3 +137,17 @@ fn sample_clauses() {
         );
     }
 }
+
+#[test]
+fn contrasts_have_one_opening_and_opposite_values() {
+    let pairs = Clauses::new(3).contrasts(300);
+    assert_eq!(pairs.len(), 300);
+    for [minus, plus] in &pairs {
+        assert_eq!((&minus.context, &minus.stem), (&plus.context, &plus.stem));
+        assert_ne!(minus.clause, plus.clause);
+        let moved = |shift: &[f32; 10]| shift.iter().filter(|d| **d != 0.0).count();
+        assert_eq!((moved(&minus.shift), moved(&plus.shift)), (1, 1));
+        assert!(minus.shift.iter().all(|d| *d <= 0.0));
+        assert_eq!(minus.shift.map(|d| -d), plus.shift.map(|d| d));
+    }
+}

@@ -3,11 +3,11 @@
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use visa_nn::ops::{Precision, set_precision};
-use visa_nn::sample::{Generated, Generator, SampleOptions};
+use visa_nn::sample::{Generator, SampleOptions};
 use visa_nn::{
     Batch, Decoder, DecoderConfig, Encoder, EncoderEngine, Engine, WeightType, mean_pool,
 };
-use visa_train::grpo::{Grpo, GrpoConfig, Reward, Rollout};
+use visa_train::grpo::{Completion, Grpo, GrpoConfig, Judged, Prompt, Reward, Rollout};
 use visa_train::objective::advantage::Term;
 use visa_train::objective::policy::PolicyConfig;
 use visa_train::optim::{AdamW, AdamWConfig};
@@ -213,17 +213,19 @@ pub(super) fn rollout(sizes: &Sizes) -> Result<Vec<Case>> {
 struct OddTokens;
 
 impl Reward for OddTokens {
-    fn score(&mut self, rollouts: &[Rollout<'_>]) -> visa_train::Result<Vec<Term>> {
-        let odd = |completion: &Generated| {
-            let odd = completion.ids.iter().filter(|id| *id % 2 == 1).count();
-            odd as f64 / completion.ids.len() as f64
+    fn score(&mut self, rollouts: &[Rollout<'_>]) -> visa_train::Result<Vec<Judged>> {
+        let odd = |completion: &Completion| {
+            let ids = &completion.generated.ids;
+            ids.iter().filter(|id| *id % 2 == 1).count() as f64 / ids.len() as f64
         };
-        let completions = rollouts.iter().flat_map(|rollout| rollout.completions);
-        Ok(vec![Term {
-            name: "odd".into(),
-            weight: 1.0,
-            values: completions.map(odd).collect(),
-        }])
+        let judge = |rollout: &Rollout<'_>| {
+            Ok(vec![Term {
+                name: "odd".into(),
+                weight: 1.0,
+                values: rollout.completions.iter().map(odd).collect(),
+            }])
+        };
+        Ok(rollouts.iter().map(judge).collect())
     }
 }
 
@@ -243,7 +245,7 @@ pub(super) fn grpo(sizes: &Sizes) -> Result<Vec<Case>> {
     reference.set_trainable(|_| false)?;
     set_precision(Precision::Bf16);
     let mut grpo = Grpo::new(decoder, Some(reference), config)?;
-    let prompts = prompts(sizes);
+    let prompts: Vec<Prompt> = prompts(sizes).into_iter().map(Prompt::from).collect();
     let mut seed = 0;
     let run = move || {
         set_precision(Precision::Bf16);

@@ -3,15 +3,17 @@
 //! The policy draws by an [`Engine`], which shares a prompt's cache among its group, and learns by
 //! [`Decoder::group_logprobs`], which computes a prompt once for its group, forward and backward. What is good is
 //! decided by a [`Reward`]; what is done with it by [`crate::objective`]. Completions are drawn at temperature 1 from
-//! the whole distribution: anything else would be another policy than the one that learns.
+//! what the prompt's shield allows: the policy that draws, the one that learns and the reference all have the same
+//! probabilities, those among the allowed tokens.
 //!
-//! Prompts, schedules, checkpoints and logs belong to the caller.
+//! A group that cannot be judged is dropped and counted; when too many are, the run stops. Prompts, schedules, checkpoints and logs belong to the caller.
 
 use std::time::Instant;
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
-use visa_nn::sample::{Finish, Generated, Generator, SampleOptions};
+use visa_align::shield::ClauseShield;
+use visa_nn::sample::{Allowed, Choices, Constraint, Finish, Generated, Generator, SampleOptions};
 use visa_nn::{Decoder, Engine, Group, WeightType, ops};
 
 use crate::objective::advantage::{AdvantageConfig, Term, advantages};
@@ -24,6 +26,8 @@ use crate::{Error, Result};
 
 /// The name under which the overlong penalty stands among the rewards.
 const OVERLONG: &str = "overlong";
+/// Groups from which on a share of dropped ones means something.
+const ENOUGH: u64 = 20;
 
 /// The settings of a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,13 +43,16 @@ pub struct GrpoConfig {
     pub iterations: usize,
     /// Prompts whose groups go through the model together; their gradients are added up. 0 takes all at once.
     pub micro_prompts: usize,
+    /// Share of groups that may be dropped, of all in the run, because they could not be judged.
+    pub max_dropped: f64,
     /// What is done about completions that are cut off.
     pub overlong: Overlong,
     /// From rewards to advantages.
     pub advantage: AdvantageConfig,
     /// The loss.
     pub policy: PolicyConfig,
-    /// The optimiser.
+    /// The optimiser; a recipe gives it with the schedule.
+    #[serde(skip)]
     pub optimizer: AdamWConfig,
 }
 
@@ -57,6 +64,7 @@ impl Default for GrpoConfig {
             stop_ids: Vec::new(),
             iterations: 1,
             micro_prompts: 0,
+            max_dropped: 0.05,
             overlong: Overlong::default(),
             advantage: AdvantageConfig::default(),
             policy: PolicyConfig::default(),
@@ -79,8 +87,29 @@ impl GrpoConfig {
                 return Err(Error::Input(format!("{name} is 0; give at least 1")));
             }
         }
+        if !(0.0..=1.0).contains(&self.max_dropped) {
+            return Err(Error::Input(format!(
+                "max_dropped is {}; give a share from 0 to 1",
+                self.max_dropped
+            )));
+        }
         self.overlong.check(self.max_tokens)?;
         self.policy.check()
+    }
+}
+
+/// What completions are drawn from.
+#[derive(Clone, Debug)]
+pub struct Prompt {
+    /// Its tokens.
+    pub ids: Vec<u32>,
+    /// What may follow; anything if `None`.
+    pub shield: Option<ClauseShield>,
+}
+
+impl From<Vec<u32>> for Prompt {
+    fn from(ids: Vec<u32>) -> Self {
+        Self { ids, shield: None }
     }
 }
 
@@ -90,16 +119,38 @@ pub struct Rollout<'a> {
     /// Its tokens.
     pub prompt: &'a [u32],
     /// The group's completions.
-    pub completions: &'a [Generated],
+    pub completions: &'a [Completion],
 }
+
+/// What the policy wrote.
+#[derive(Clone, Debug)]
+pub struct Completion {
+    /// Tokens, their log-probabilities when drawn, and why it ended.
+    pub generated: Generated,
+    /// Whether a limit ended it.
+    pub cut_off: bool,
+}
+
+/// The terms of one group's reward, each with one number a completion; or why it cannot be judged.
+pub type Judged = std::result::Result<Vec<Term>, String>;
 
 /// Says how good completions are.
 pub trait Reward {
-    /// The terms of the reward, each with one number a completion, rollout after rollout.
+    /// One judgement a group. All groups that are judged have the same terms.
     ///
     /// # Errors
-    /// Whatever keeps a completion from being judged: a failure is no reward of zero.
-    fn score(&mut self, rollouts: &[Rollout<'_>]) -> Result<Vec<Term>>;
+    /// Whatever must end the run. What keeps a single group from being judged is a judgement: a failure is no reward of
+    /// zero.
+    fn score(&mut self, rollouts: &[Rollout<'_>]) -> Result<Vec<Judged>>;
+}
+
+/// Groups of a run, and those of them that were dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// All groups.
+    pub groups: u64,
+    /// Those that could not be judged.
+    pub dropped: u64,
 }
 
 /// A policy in training.
@@ -109,6 +160,8 @@ pub struct Grpo {
     engine: Engine,
     reference: Option<Decoder>,
     adam: AdamW,
+    /// Groups so far; belongs into a checkpoint.
+    pub tally: Tally,
 }
 
 impl Grpo {
@@ -138,6 +191,7 @@ impl Grpo {
             reference: reference.filter(|_| config.policy.kl_weight > 0.0),
             decoder,
             config,
+            tally: Tally::default(),
         })
     }
 
@@ -161,25 +215,26 @@ impl Grpo {
     /// What the model or the reward reports; a loss or gradient that is not finite.
     pub fn step(
         &mut self,
-        prompts: &[Vec<u32>],
+        prompts: &[Prompt],
         reward: &mut dyn Reward,
         lr: f64,
         seed: u64,
     ) -> Result<Metrics> {
         let start = Instant::now();
-        let drawn = self.draw(prompts, seed)?;
+        let drawn = self.draw(prompts, self.config.group, seed)?;
         let rolled_out = Instant::now();
-        let rollouts: Vec<Rollout<'_>> = prompts
-            .iter()
-            .zip(&drawn)
-            .map(|(prompt, completions)| Rollout {
-                prompt,
-                completions,
-            })
-            .collect();
-        let batch = Batch::new(&rollouts, reward, &self.config)?;
+        let vocab = self.decoder.config().vocab_size;
+        let (batch, dropped) = Batch::new(
+            prompts,
+            &drawn,
+            reward,
+            &self.config,
+            vocab,
+            &mut self.tally,
+        )?;
         let scored = Instant::now();
         let mut metrics = batch.metrics.clone();
+        metrics.push(("groups_dropped".to_owned(), dropped as f64));
         metrics.extend(self.learn(&batch, lr)?);
         self.engine.refresh(&self.decoder)?;
         let mut time = |name: &str, from: Instant, to: Instant| {
@@ -191,24 +246,37 @@ impl Grpo {
         Ok(metrics)
     }
 
-    fn draw(&self, prompts: &[Vec<u32>], seed: u64) -> Result<Vec<Vec<Generated>>> {
-        let options = SampleOptions {
-            max_tokens: self.config.max_tokens,
-            stop_ids: self.config.stop_ids.clone(),
+    /// Takes over weights that were changed from outside, as by a checkpoint.
+    ///
+    /// # Errors
+    /// As [`Engine::refresh`].
+    pub fn refresh(&mut self) -> Result<()> {
+        Ok(self.engine.refresh(&self.decoder)?)
+    }
+
+    /// Draws `each` completions of every prompt, as a step does.
+    ///
+    /// # Errors
+    /// What the model reports.
+    pub fn draw(&self, prompts: &[Prompt], each: usize, seed: u64) -> Result<Vec<Vec<Completion>>> {
+        draw(
+            &self.engine,
+            prompts,
+            each,
+            self.config.max_tokens,
+            &self.config.stop_ids,
             seed,
-            ..SampleOptions::default()
-        };
-        Ok(Generator::over(&self.engine).groups(prompts, self.config.group, &options, &mut [])?)
+        )
     }
 
     /// Updates on one batch; the metrics of the first, when the completions were fresh.
     fn learn(&mut self, batch: &Batch<'_>, lr: f64) -> Result<Metrics> {
         let reference = match &self.reference {
-            Some(reference) => Some(
-                self.each_part(batch, |part| {
-                    Ok(reference.group_logprobs(part)?.to_vec1()?)
-                })?,
-            ),
+            Some(reference) => Some(self.each_part(batch, |part| {
+                let groups = &batch.groups[part.groups.clone()];
+                let drawn = batch.choices.part(part.tokens.clone());
+                Ok(reference.group_logprobs_among(groups, drawn)?.to_vec1()?)
+            })?),
             None => None,
         };
         let mut old: Option<Vec<f32>> = None;
@@ -218,9 +286,9 @@ impl Grpo {
             let mut log = Log::default();
             let mut now = Vec::with_capacity(batch.tokens());
             for part in batch.parts(self.config.micro_prompts) {
-                let logprobs = self
-                    .decoder
-                    .group_logprobs(&batch.groups[part.groups.clone()])?;
+                let groups = &batch.groups[part.groups.clone()];
+                let drawn = batch.choices.part(part.tokens.clone());
+                let logprobs = self.decoder.group_logprobs_among(groups, drawn)?;
                 let values = logprobs.to_vec1::<f32>()?;
                 let completions = Completions {
                     lens: &batch.lens[part.completions.clone()],
@@ -265,19 +333,101 @@ impl Grpo {
     fn each_part(
         &self,
         batch: &Batch<'_>,
-        run: impl Fn(&[Group<'_>]) -> Result<Vec<f32>>,
+        run: impl Fn(&Part) -> Result<Vec<f32>>,
     ) -> Result<Vec<f32>> {
         let mut all = Vec::with_capacity(batch.tokens());
         for part in batch.parts(self.config.micro_prompts) {
-            all.extend(run(&batch.groups[part.groups])?);
+            all.extend(run(&part)?);
         }
         Ok(all)
     }
 }
 
+/// Draws `each` completions of every prompt under its shield, at temperature 1.
+///
+/// # Errors
+/// What the model reports.
+pub fn draw(
+    engine: &Engine,
+    prompts: &[Prompt],
+    each: usize,
+    max_tokens: usize,
+    stop_ids: &[u32],
+    seed: u64,
+) -> Result<Vec<Vec<Completion>>> {
+    let options = SampleOptions {
+        max_tokens,
+        stop_ids: stop_ids.to_vec(),
+        seed,
+        ..SampleOptions::default()
+    };
+    let ids: Vec<Vec<u32>> = prompts.iter().map(|p| p.ids.clone()).collect();
+    let free = prompts.iter().all(|p| p.shield.is_none());
+    let mut shields: Vec<Option<ClauseShield>> = if free {
+        Vec::new()
+    } else {
+        let each_of = |p: &Prompt| std::iter::repeat_n(p.shield.clone(), each);
+        prompts.iter().flat_map(each_of).collect()
+    };
+    let mut constraints: Vec<Box<dyn Constraint + '_>> = shields
+        .iter_mut()
+        .map(|shield| -> Box<dyn Constraint + '_> {
+            match shield {
+                Some(shield) => Box::new(Lent(shield)),
+                None => Box::new(Free),
+            }
+        })
+        .collect();
+    let drawn = Generator::over(engine).groups(&ids, each, &options, &mut constraints)?;
+    drop(constraints);
+    let mut shields = shields.into_iter();
+    let completion = |generated: Generated| {
+        let cut = shields.next().flatten().is_some_and(|s| s.is_cut());
+        Completion {
+            cut_off: cut || generated.finish == Finish::Length,
+            generated,
+        }
+    };
+    let mut flat = drawn.into_iter().flatten().map(completion);
+    Ok(prompts
+        .iter()
+        .map(|_| flat.by_ref().take(each).collect())
+        .collect())
+}
+
+/// A shield that is looked at again when the batch is done.
+struct Lent<'s>(&'s mut ClauseShield);
+
+impl Constraint for Lent<'_> {
+    fn allowed(&self, generated: &[u32]) -> Allowed<'_> {
+        self.0.allowed(generated)
+    }
+
+    fn advance(&mut self, token: u32) {
+        self.0.advance(token);
+    }
+
+    fn done(&self) -> bool {
+        self.0.done()
+    }
+}
+
+/// Allows everything.
+struct Free;
+
+impl Constraint for Free {
+    fn allowed(&self, _: &[u32]) -> Allowed<'_> {
+        Allowed::All
+    }
+
+    fn advance(&mut self, _: u32) {}
+}
+
 /// Scored completions.
 struct Batch<'a> {
     groups: Vec<Group<'a>>,
+    /// From what each token was drawn.
+    choices: Choices,
     /// Tokens of each completion, and their log-probabilities when drawn.
     lens: Vec<usize>,
     drawn: Vec<f32>,
@@ -295,11 +445,39 @@ struct Part {
 }
 
 impl<'a> Batch<'a> {
-    fn new(rollouts: &[Rollout<'a>], reward: &mut dyn Reward, config: &GrpoConfig) -> Result<Self> {
+    /// The groups that can be judged, and how many cannot.
+    fn new(
+        prompts: &'a [Prompt],
+        drawn: &'a [Vec<Completion>],
+        reward: &mut dyn Reward,
+        config: &GrpoConfig,
+        vocab: usize,
+        tally: &mut Tally,
+    ) -> Result<(Self, usize)> {
+        let rollouts: Vec<Rollout<'a>> = prompts
+            .iter()
+            .zip(drawn)
+            .map(|(prompt, completions)| Rollout {
+                prompt: &prompt.ids,
+                completions,
+            })
+            .collect();
+        let (mut terms, kept_groups) = keep(reward.score(&rollouts)?, config, tally)?;
+        let dropped = rollouts.len() - kept_groups.len();
+        let rollouts: Vec<Rollout<'a>> = kept_groups.iter().map(|&i| rollouts[i]).collect();
+        let mut choices = Choices::new(vocab);
+        for (&i, rollout) in kept_groups.iter().zip(&rollouts) {
+            for completion in rollout.completions {
+                let ids = &completion.generated.ids;
+                match &prompts[i].shield {
+                    Some(shield) => choices.record(ids, &mut shield.clone())?,
+                    None => choices.free(ids.len()),
+                }
+            }
+        }
         let completions = || rollouts.iter().flat_map(|r| r.completions);
-        let lens: Vec<usize> = completions().map(|c| c.ids.len()).collect();
-        let cut_off: Vec<bool> = completions().map(|c| c.finish == Finish::Length).collect();
-        let mut terms = reward.score(rollouts)?;
+        let lens: Vec<usize> = completions().map(|c| c.generated.ids.len()).collect();
+        let cut_off: Vec<bool> = completions().map(|c| c.cut_off).collect();
         if let Overlong::Penalty { .. } = config.overlong {
             terms.push(Term {
                 name: OVERLONG.into(),
@@ -330,23 +508,25 @@ impl<'a> Batch<'a> {
         ));
         let cut = cut_off.iter().filter(|cut| **cut).count();
         metrics.push(("completions/clipped_ratio".into(), cut as f64 / n));
-        Ok(Self {
-            groups: rollouts
-                .iter()
-                .map(|r| Group {
-                    prompt: r.prompt,
-                    completions: r.completions.iter().map(|c| c.ids.as_slice()).collect(),
-                })
+        let groups = rollouts.iter().map(|r| Group {
+            prompt: r.prompt,
+            completions: (r.completions.iter())
+                .map(|c| c.generated.ids.as_slice())
                 .collect(),
+        });
+        let batch = Self {
+            groups: groups.collect(),
+            choices,
             drawn: completions()
-                .flat_map(|c| c.logprobs.iter().copied())
+                .flat_map(|c| c.generated.logprobs.iter().copied())
                 .collect(),
             whole: Whole::new(&lens, Some(&kept), config.max_tokens),
             advantages: scored.values,
             lens,
             kept,
             metrics,
-        })
+        };
+        Ok((batch, dropped))
     }
 
     fn tokens(&self) -> usize {
@@ -390,6 +570,54 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// The terms of the groups that were judged, joined, and which groups those are.
+fn keep(
+    judged: Vec<Judged>,
+    config: &GrpoConfig,
+    tally: &mut Tally,
+) -> Result<(Vec<Term>, Vec<usize>)> {
+    let mut terms: Vec<Term> = Vec::new();
+    let mut kept = Vec::new();
+    let mut reason = String::new();
+    let count = judged.len() as u64;
+    for (i, group) in judged.into_iter().enumerate() {
+        match group {
+            Err(why) => reason = why,
+            Ok(group) if kept.is_empty() => {
+                terms = group;
+                kept.push(i);
+            }
+            Ok(group) => {
+                if !group
+                    .iter()
+                    .map(|t| &t.name)
+                    .eq(terms.iter().map(|t| &t.name))
+                {
+                    return Err(Error::Input(format!(
+                        "group {i} is judged by other terms than the first; a reward has the same terms for all"
+                    )));
+                }
+                for (all, term) in terms.iter_mut().zip(group) {
+                    all.values.extend(term.values);
+                }
+                kept.push(i);
+            }
+        }
+    }
+    tally.groups += count;
+    tally.dropped += count - kept.len() as u64;
+    let share = tally.dropped as f64 / tally.groups.max(1) as f64;
+    // The first few groups of a run say nothing about a share.
+    let too_many = tally.groups >= ENOUGH && share > config.max_dropped;
+    if too_many || kept.is_empty() {
+        return Err(Error::Input(format!(
+            "{} of {} groups could not be judged, and max_dropped is {}; the last one: {reason}",
+            tally.dropped, tally.groups, config.max_dropped
+        )));
+    }
+    Ok((terms, kept))
+}
+
 /// Sums over the parts of a batch.
 #[derive(Default)]
 struct Log {
@@ -421,198 +649,4 @@ impl Log {
 }
 
 #[cfg(test)]
-mod tests {
-    use candle_core::Device;
-    use visa_nn::DecoderConfig;
-
-    use super::*;
-
-    fn decoder(trainable: bool) -> Decoder {
-        let config = DecoderConfig {
-            vocab_size: 12,
-            hidden_size: 32,
-            intermediate_size: 48,
-            num_hidden_layers: 2,
-            num_attention_heads: 2,
-            num_key_value_heads: 1,
-            head_dim: 16,
-            max_position_embeddings: 32,
-            rms_norm_eps: 1e-5,
-            rope_theta: 1e4,
-            tie_word_embeddings: false,
-            attention_bias: false,
-            mlp_bias: false,
-            bos_token_id: None,
-            eos_token_ids: Vec::new(),
-            pad_token_id: None,
-        };
-        let mut decoder = Decoder::new_random(&config, 5, &Device::Cpu).unwrap();
-        decoder.set_trainable(|_| trainable).unwrap();
-        decoder
-    }
-
-    fn config() -> GrpoConfig {
-        GrpoConfig {
-            group: 6,
-            max_tokens: 5,
-            stop_ids: vec![0],
-            ..GrpoConfig::default()
-        }
-    }
-
-    const PROMPTS: usize = 3;
-
-    fn prompts() -> Vec<Vec<u32>> {
-        (0..PROMPTS as u32).map(|i| vec![1 + i, 2, 3]).collect()
-    }
-
-    /// The share of odd tokens.
-    struct Odd;
-
-    impl Reward for Odd {
-        fn score(&mut self, rollouts: &[Rollout<'_>]) -> Result<Vec<Term>> {
-            let share = |c: &Generated| {
-                c.ids.iter().filter(|id| *id % 2 == 1).count() as f64 / c.ids.len() as f64
-            };
-            Ok(vec![Term {
-                name: "odd".into(),
-                weight: 1.0,
-                values: rollouts
-                    .iter()
-                    .flat_map(|r| r.completions)
-                    .map(share)
-                    .collect(),
-            }])
-        }
-    }
-
-    fn metric(metrics: &Metrics, name: &str) -> f64 {
-        metrics
-            .iter()
-            .find(|(n, _)| n == name)
-            .unwrap_or_else(|| panic!("no metric {name}"))
-            .1
-    }
-
-    fn bits(decoder: &Decoder) -> Vec<u32> {
-        let vars = decoder.vars();
-        let values = vars
-            .iter()
-            .flat_map(|(_, v)| v.flatten_all().unwrap().to_vec1::<f32>().unwrap());
-        values.map(f32::to_bits).collect()
-    }
-
-    fn train(config: GrpoConfig, steps: u64) -> (Grpo, Vec<Metrics>) {
-        let mut grpo = Grpo::new(decoder(true), Some(decoder(false)), config).unwrap();
-        let run = |seed| grpo.step(&prompts(), &mut Odd, 5e-3, seed).unwrap();
-        let metrics = (0..steps).map(run).collect();
-        (grpo, metrics)
-    }
-
-    #[test]
-    fn the_reward_rises_and_the_engine_follows_the_trainer() {
-        let (_, metrics) = train(config(), 40);
-        let mean = |range: std::ops::Range<usize>| {
-            let n = range.len() as f64;
-            metrics[range]
-                .iter()
-                .map(|m| metric(m, "reward"))
-                .sum::<f64>()
-                / n
-        };
-        let (before, after) = (mean(0..5), mean(35..40));
-        assert!(after > before + 0.2, "{before} → {after}");
-        for m in &metrics {
-            assert!(metric(m, "sampling/sampling_logp_difference/mean") < 1e-4);
-        }
-        assert!(metric(&metrics[0], "kl").abs() < 1e-6 && metric(&metrics[39], "kl") > 1e-3);
-    }
-
-    #[test]
-    fn the_same_seed_gives_the_same_bytes_in_parts_or_not() {
-        let run = |micro_prompts| {
-            let config = GrpoConfig {
-                micro_prompts,
-                ..config()
-            };
-            train(config, 3)
-        };
-        let (whole, again, parts) = (run(0), run(0), run(2));
-        assert_eq!(bits(whole.0.decoder()), bits(again.0.decoder()));
-        for (whole, parts) in whole.1.iter().zip(&parts.1) {
-            for name in ["reward", "loss", "grad_norm", "kl", "entropy"] {
-                let (a, b) = (metric(whole, name), metric(parts, name));
-                assert!((a - b).abs() < 1e-3 * a.abs().max(1e-3), "{name}: {a} {b}");
-            }
-        }
-    }
-
-    #[test]
-    fn several_updates_move_away_from_what_was_drawn() {
-        let config = GrpoConfig {
-            iterations: 3,
-            ..config()
-        };
-        let (grpo, metrics) = train(config, 1);
-        assert_eq!(grpo.adam.steps(), 3);
-        // The metrics are those of fresh completions.
-        assert_eq!(metric(&metrics[0], "clip_ratio/region_mean"), 0.0);
-    }
-
-    #[test]
-    fn long_completions_are_treated_as_asked() {
-        let (_, metrics) = train(
-            GrpoConfig {
-                overlong: Overlong::Penalty { buffer: 2 },
-                ..config()
-            },
-            1,
-        );
-        assert!(metric(&metrics[0], "rewards/overlong/mean") < 0.0);
-        // Without an end every completion is cut off.
-        let endless = GrpoConfig {
-            overlong: Overlong::Mask,
-            stop_ids: Vec::new(),
-            ..config()
-        };
-        let mut grpo = Grpo::new(decoder(true), Some(decoder(false)), endless).unwrap();
-        let error = grpo.step(&prompts(), &mut Odd, 1e-3, 0).unwrap_err();
-        assert!(error.to_string().contains("max_tokens"), "{error}");
-    }
-
-    /// A judge that is not there.
-    struct Silent;
-
-    impl Reward for Silent {
-        fn score(&mut self, _: &[Rollout<'_>]) -> Result<Vec<Term>> {
-            Err(Error::Input("the judge is gone".into()))
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_done_is_said_and_changes_nothing() {
-        let refused = |policy: Decoder, reference, config, part: &str| {
-            let error = Grpo::new(policy, reference, config)
-                .err()
-                .expect("an error")
-                .to_string();
-            assert!(error.contains(part), "{error}");
-        };
-        refused(decoder(true), None, config(), "no reference");
-        refused(decoder(false), Some(decoder(false)), config(), "trainable");
-        refused(
-            decoder(true),
-            None,
-            GrpoConfig {
-                group: 0,
-                ..config()
-            },
-            "group is 0",
-        );
-        let mut grpo = Grpo::new(decoder(true), Some(decoder(false)), config()).unwrap();
-        let before = bits(grpo.decoder());
-        let error = grpo.step(&prompts(), &mut Silent, 1e-3, 0).unwrap_err();
-        assert!(error.to_string().contains("the judge is gone"));
-        assert_eq!(bits(grpo.decoder()), before);
-    }
-}
+mod tests;

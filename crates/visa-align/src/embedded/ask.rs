@@ -1,0 +1,191 @@
+//! A sentence and a wish → what the decoder is asked, and under which shield. Training asks by the same code, so that
+//! what is learned is what is used.
+
+use std::sync::Arc;
+
+use visa_nn::{DecoderConfig, Tokenizer};
+
+use crate::error::{AlignError, Result};
+use crate::format::Marks;
+use crate::shield::{ClauseShield, ClauseVocab, Edit, Editable};
+
+/// How a clause may begin. What begins otherwise leans on the last word ("a friend | of women", "from 9 to 12 | years",
+/// "28 minutes | to the door") and changes what the sentence says.
+const JOINTS: [&str; 11] = [
+    ",",
+    " because ",
+    " since ",
+    " so ",
+    " as ",
+    " in order to ",
+    " out of ",
+    " for the sake of ",
+    " without ",
+    " with ",
+    " while ",
+];
+/// Joints that give a reason, which a report of facts does not bear (see [`Editable::bears_reasons`]).
+const REASONS: [&str; 8] = [
+    " because ",
+    ", because ",
+    " since ",
+    ", since ",
+    " as ",
+    ", as ",
+    ", for ",
+    " due to ",
+];
+/// Longest sequence the rewriter is trained on, in tokens.
+const TRAINED: usize = 160;
+/// Tokens that a clause may need beyond its limit: the rest of a word, and the final punctuation.
+pub const AFTER_LIMIT: usize = 16;
+
+/// Asks a decoder for clauses.
+#[derive(Debug)]
+pub struct Asker {
+    tokenizer: Tokenizer,
+    marks: Marks,
+    vocab: Arc<ClauseVocab>,
+    positions: usize,
+}
+
+/// One request for a clause.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The tokens before the clause.
+    pub prompt: Vec<u32>,
+    /// What may follow.
+    pub shield: ClauseShield,
+    /// Tokens of the final punctuation, which the answer ends in.
+    pub terminator: usize,
+}
+
+impl Asker {
+    /// For a decoder and its tokenizer.
+    ///
+    /// # Errors
+    /// A tokenizer that does not fit the decoder, or lacks the format's tokens.
+    pub fn new(tokenizer: Tokenizer, config: &DecoderConfig) -> Result<Self> {
+        tokenizer
+            .check_fits(config.vocab_size)
+            .map_err(AlignError::Load)?;
+        Ok(Self {
+            marks: Marks::of(&tokenizer)?,
+            vocab: Arc::new(ClauseVocab::new(&tokenizer)?),
+            positions: config.max_position_embeddings,
+            tokenizer,
+        })
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The marks of the format.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// Asks for a clause of at most `max_clause` tokens at a place of `text`, for a wish (circle order). `None` if the
+    /// sentence is too long for the decoder even without context.
+    ///
+    /// # Errors
+    /// A text that the tokenizer cannot encode.
+    pub fn ask(
+        &self,
+        text: &str,
+        edit: &Editable,
+        wish: &[f32; 10],
+        max_clause: usize,
+    ) -> Result<Option<Asked>> {
+        let room = (self.positions.min(TRAINED)).saturating_sub(max_clause + 8);
+        let stem = &text[edit.start..edit.stem];
+        let terminator = self
+            .marks
+            .terminator(&self.tokenizer, &text[edit.clause..edit.end])?;
+        let Some(shield) = ClauseShield::new(&self.vocab, &terminator, max_clause) else {
+            return Ok(None);
+        };
+        // Whole sentences of context or none, as in training: two, else one, else none.
+        for sentences in (0..=2).rev() {
+            let context = context(text, edit.start, sentences);
+            let prompt = self.marks.prompt(&self.tokenizer, wish, context, stem)?;
+            if prompt.len() <= room {
+                return Ok(Some(Asked {
+                    prompt,
+                    shield,
+                    terminator: terminator.len(),
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The clause that an answer of `ids` with a final punctuation of `terminator` tokens holds.
+    ///
+    /// # Errors
+    /// Tokens that are no text.
+    pub fn clause(&self, ids: &[u32], terminator: usize) -> Result<String> {
+        self.tokenizer
+            .decode(&ids[..ids.len().saturating_sub(terminator)])
+            .map_err(AlignError::nn("reading clauses"))
+    }
+}
+
+/// Whether a clause says something, and joins the sentence in a way that it bears. The empty clause says something where
+/// it takes the place of another.
+pub fn fits(edit: &Editable, clause: &str) -> bool {
+    if clause.is_empty() {
+        return edit.edit == Edit::Replace;
+    }
+    let words = clause
+        .split_whitespace()
+        .filter(|w| w.chars().any(char::is_alphabetic))
+        .count();
+    words >= 2
+        && JOINTS.iter().any(|joint| clause.starts_with(joint))
+        && (edit.bears_reasons || !REASONS.iter().any(|joint| clause.starts_with(joint)))
+}
+
+/// A sentence with another clause.
+pub fn edited(text: &str, edit: &Editable, clause: &str) -> String {
+    format!(
+        "{}{clause}{}",
+        &text[edit.start..edit.stem],
+        &text[edit.clause..edit.end]
+    )
+}
+
+/// Up to `most` sentences before a place, as they stand.
+pub(super) fn context(text: &str, at: usize, most: usize) -> &str {
+    let before: Vec<_> = visa_score::sentences(text)
+        .into_iter()
+        .filter(|r| r.end <= at)
+        .collect();
+    let first = before.len().saturating_sub(most);
+    let from = before.get(first).map_or(at, |r| r.start);
+    text[from..at].trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shield::editable;
+
+    #[test]
+    fn clauses_join_their_sentence() {
+        let check = |text: &str, clause: &str, expected: bool| {
+            let places = editable(text);
+            assert_eq!(fits(&places[0], clause), expected, "{text} | {clause}");
+        };
+        let (advice, report) = ("You should wear a coat.", "The price of bread rose.");
+        check(advice, " because it is cold", true);
+        check(report, " because it is cold", false);
+        check(report, ", so that nobody is cold", true);
+        check(report, " of the town", false);
+        check(advice, ", then", false);
+        check(advice, "", false);
+        check("You should wear a coat because it is cold.", "", true);
+    }
+}

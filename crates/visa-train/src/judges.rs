@@ -1,0 +1,49 @@
+//! The models that say what a text speaks and whether two texts say the same, for data and rewards.
+
+use visa_align::{AlignError, Consistent, Text, Values};
+use visa_score::Consistency;
+use visa_values::Profile;
+
+use crate::{Error, Result};
+
+/// Detector and checker, or what stands for them in a test.
+#[derive(Clone, Copy)]
+pub struct Judges<'a> {
+    /// Reads values.
+    pub values: &'a dyn Values,
+    /// Judges consistency.
+    pub checker: &'a dyn Consistent,
+}
+
+impl Judges<'_> {
+    /// One profile a text, in order.
+    ///
+    /// # Errors
+    /// A model failure, an unusable text, a judge that leaves one out.
+    pub fn profiles(&self, texts: &[Text]) -> Result<Vec<Profile>> {
+        complete(self.values.profiles(texts), texts.len(), "detector")
+    }
+
+    /// One judgement a pair (original, candidate), in order.
+    ///
+    /// # Errors
+    /// As [`Judges::profiles`].
+    pub fn consistency(&self, pairs: &[(&str, &str)]) -> Result<Vec<Consistency>> {
+        complete(self.checker.consistency(pairs), pairs.len(), "checker")
+    }
+}
+
+fn complete<T>(
+    answers: visa_align::Result<Vec<T>>,
+    asked: usize,
+    judge: &'static str,
+) -> Result<Vec<T>> {
+    let answers = answers.map_err(|e: AlignError| Error::Input(e.to_string()))?;
+    if answers.len() != asked {
+        return Err(Error::Input(format!(
+            "the {judge} answered {} of {asked} questions; it must answer every one or fail",
+            answers.len()
+        )));
+    }
+    Ok(answers)
+}

@@ -1,0 +1,240 @@
+//! How a clause reads to a model that does not learn.
+//!
+//! Fluency is the mean log-probability of the clause and its end behind the sentence, in nats a token, without any wish.
+//! Relevance is that less the mean behind sentences about nothing ([`visa_align::embedded::ELSEWHERE`]): what fits
+//! anywhere says nothing about anything. Neither knows of values.
+
+use std::path::Path;
+
+use candle_core::Device;
+use visa_align::embedded::{Asker, ELSEWHERE};
+use visa_nn::{Decoder, Group, Tokenizer};
+
+use super::prompts::Item;
+use crate::grpo::Rollout;
+use crate::{Error, Result};
+
+/// Groups that go through the model together.
+const TOGETHER: usize = 8;
+
+/// How one clause reads, in nats a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Reading {
+    /// Mean log-probability behind its sentence.
+    pub fluency: f64,
+    /// That less the mean elsewhere.
+    pub relevance: f64,
+}
+
+/// A frozen model that reads clauses.
+pub struct Language<'a> {
+    decoder: Decoder,
+    asker: &'a Asker,
+    /// Whether it reads running text, and not the rewriter's format.
+    plain: bool,
+    elsewhere: Vec<Vec<u32>>,
+}
+
+impl<'a> Language<'a> {
+    /// A rewriter reads its own format.
+    ///
+    /// # Errors
+    /// A tokenizer without the format's marks.
+    pub fn rewriter(decoder: Decoder, asker: &'a Asker) -> Result<Self> {
+        Self::new(decoder, asker, false)
+    }
+
+    /// A plain language model in a folder, with the tokenizer of the rewriter.
+    ///
+    /// # Errors
+    /// A folder without a model, or with another tokenizer.
+    pub fn plain(dir: &Path, asker: &'a Asker) -> Result<Self> {
+        let decoder = Decoder::load(dir, &Device::Cpu)?;
+        let tokenizer = Tokenizer::load(dir)?;
+        let probe = "The same words, cut alike: 17 sheep don't mind.";
+        if tokenizer.encode_plain(probe)?.ids != asker.tokenizer().encode_plain(probe)?.ids
+            || tokenizer.vocab_size() != asker.tokenizer().vocab_size()
+        {
+            return Err(Error::recipe(
+                dir,
+                "has another tokenizer than the rewriter; name the language model that the rewriter was made from",
+            ));
+        }
+        Self::new(decoder, asker, true)
+    }
+
+    fn new(decoder: Decoder, asker: &'a Asker, plain: bool) -> Result<Self> {
+        let mut language = Self {
+            decoder,
+            asker,
+            plain,
+            elsewhere: Vec::new(),
+        };
+        for stem in ELSEWHERE {
+            let prompt = language.prompt("", stem)?;
+            language.elsewhere.push(prompt);
+        }
+        Ok(language)
+    }
+
+    fn prompt(&self, context: &str, stem: &str) -> Result<Vec<u32>> {
+        let (marks, tokenizer) = (self.asker.marks(), self.asker.tokenizer());
+        if self.plain {
+            let mut ids = vec![marks.begin];
+            ids.extend(tokenizer.encode_plain(&format!("{context}{stem}"))?.ids);
+            return Ok(ids);
+        }
+        marks
+            .prompt(tokenizer, &[0.0; 10], context, stem)
+            .map_err(|e| Error::Input(e.to_string()))
+    }
+
+    /// Reads every completion of every group.
+    ///
+    /// # Errors
+    /// What the model reports.
+    pub fn read(&self, items: &[Item], rollouts: &[Rollout<'_>]) -> Result<Vec<Vec<Reading>>> {
+        let mut answers: Vec<Vec<&[u32]>> = Vec::with_capacity(items.len());
+        let mut prompts = Vec::with_capacity(items.len());
+        for (item, rollout) in items.iter().zip(rollouts) {
+            // The end is a choice too; what follows its first token is forced.
+            let answer = |ids: &'_ [u32]| ids.len().saturating_sub(item.terminator - 1).max(1);
+            let of = rollout.completions.iter().map(|c| &c.generated.ids[..]);
+            answers.push(of.map(|ids| &ids[..answer(ids)]).collect());
+            prompts.push(if self.plain {
+                self.prompt(
+                    &item.text[..item.edit.start],
+                    &item.text[item.edit.start..item.edit.stem],
+                )?
+            } else {
+                item.plain.clone()
+            });
+        }
+        let mut own = Vec::new();
+        for (prompts, answers) in prompts.chunks(TOGETHER).zip(answers.chunks(TOGETHER)) {
+            let groups = prompts.iter().zip(answers).map(|(prompt, answers)| Group {
+                prompt,
+                completions: answers.clone(),
+            });
+            own.extend(self.means(&groups.collect::<Vec<_>>())?);
+        }
+        let mut elsewhere = vec![0.0; own.len()];
+        let all: Vec<&[u32]> = answers.iter().flatten().copied().collect();
+        for prompt in &self.elsewhere {
+            let mut means = Vec::with_capacity(all.len());
+            for part in all.chunks(64) {
+                let group = Group {
+                    prompt,
+                    completions: part.to_vec(),
+                };
+                means.extend(self.means(&[group])?);
+            }
+            for (sum, mean) in elsewhere.iter_mut().zip(means) {
+                *sum += mean / self.elsewhere.len() as f64;
+            }
+        }
+        let mut readings = own.into_iter().zip(elsewhere).map(|(own, other)| Reading {
+            fluency: own,
+            relevance: own - other,
+        });
+        Ok(answers
+            .iter()
+            .map(|group| readings.by_ref().take(group.len()).collect())
+            .collect())
+    }
+
+    /// Mean log-probability of each completion.
+    fn means(&self, groups: &[Group<'_>]) -> Result<Vec<f64>> {
+        let logprobs = self.decoder.group_logprobs(groups)?.to_vec1::<f32>()?;
+        let mut rest = &logprobs[..];
+        let completions = groups.iter().flat_map(|group| &group.completions);
+        Ok(completions
+            .map(|completion| {
+                let (own, behind) = rest.split_at(completion.len());
+                rest = behind;
+                own.iter().map(|l| f64::from(*l)).sum::<f64>() / own.len() as f64
+            })
+            .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Tensor;
+    use visa_nn::sample::{Finish, Generated};
+
+    use super::*;
+    use crate::grpo::Completion;
+    use crate::rewriter::prompts::{PromptRecipe, Prompts};
+    use crate::rewriter::testing;
+
+    /// Mean log-probability of `answer` behind `prompt`, by a pass of its own.
+    fn alone(decoder: &Decoder, prompt: &[u32], answer: &[u32]) -> f64 {
+        let all = [prompt, answer].concat();
+        let row = |ids: &[u32]| Tensor::from_slice(ids, (1, ids.len()), &Device::Cpu).unwrap();
+        let losses = decoder
+            .token_losses(&row(&all[..all.len() - 1]), &row(&all[1..]), None)
+            .unwrap();
+        let losses = losses.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let own = &losses[prompt.len() - 1..];
+        -own.iter().map(|l| f64::from(*l)).sum::<f64>() / own.len() as f64
+    }
+
+    #[test]
+    fn clauses_are_read_behind_their_sentence_and_elsewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let asker = testing::asker(dir.path());
+        let decoder = Decoder::load(dir.path(), &Device::Cpu).unwrap();
+        let prompts = Prompts::new(&testing::rows(12), &PromptRecipe::default(), 4).unwrap();
+        let items = prompts.draw(0, 3, &asker).unwrap();
+        let completion = |clause: &str| {
+            let mut ids = asker.tokenizer().encode_plain(clause).unwrap().ids;
+            ids.extend(asker.tokenizer().encode_plain(".").unwrap().ids);
+            Completion {
+                generated: Generated {
+                    logprobs: vec![0.0; ids.len()],
+                    ids,
+                    finish: Finish::Constraint,
+                },
+                cut_off: false,
+            }
+        };
+        let completions = [completion(", because it is safe"), completion(" so far")];
+        let rollouts: Vec<Rollout<'_>> = items
+            .iter()
+            .map(|item| Rollout {
+                prompt: &item.prompt.ids,
+                completions: &completions,
+            })
+            .collect();
+        let plain = Language::plain(dir.path(), &asker).unwrap();
+        let own = Language::rewriter(decoder.clone(), &asker).unwrap();
+        for language in [&own, &plain] {
+            let found = language.read(&items, &rollouts).unwrap();
+            for (item, readings) in items.iter().zip(found) {
+                let stem = &item.text[item.edit.start..item.edit.stem];
+                let prompt = if language.plain {
+                    language
+                        .prompt(&item.text[..item.edit.start], stem)
+                        .unwrap()
+                } else {
+                    item.plain.clone()
+                };
+                for (completion, reading) in completions.iter().zip(readings) {
+                    let ids = &completion.generated.ids;
+                    let here = alone(&decoder, &prompt, ids);
+                    let elsewhere = language.elsewhere.iter().map(|p| alone(&decoder, p, ids));
+                    let there = elsewhere.sum::<f64>() / 2.0;
+                    assert!((reading.fluency - here).abs() < 1e-4, "{reading:?} {here}");
+                    assert!(
+                        (reading.relevance - (here - there)).abs() < 1e-4,
+                        "{reading:?}"
+                    );
+                }
+            }
+        }
+        let other = tempfile::tempdir().unwrap();
+        visa_align::testing::encoder(other.path());
+        assert!(Language::plain(other.path(), &asker).is_err());
+    }
+}
