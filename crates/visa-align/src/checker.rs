@@ -49,6 +49,14 @@ impl Checker {
         Self::over(&models.dir(Part::Nli)?, Some(trunk))
     }
 
+    /// Loads the judge's checker among `models`: a second opinion, trained apart, for evaluation.
+    ///
+    /// # Errors
+    /// As [`Models::dir`] and [`Self::load`].
+    pub fn judge(models: &Models, trunk: &Trunk) -> Result<Self> {
+        Self::over(&models.dir(Part::JudgeChecker)?, Some(trunk))
+    }
+
     fn over(dir: &Path, trunk: Option<&Trunk>) -> Result<Self> {
         let model = HeadModel::load(dir, Part::Nli, trunk)?;
         let relation = model.place("relation")?;

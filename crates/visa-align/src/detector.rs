@@ -109,6 +109,14 @@ impl Detector {
         Self::over(&models.dir(Part::Detector)?, Some(trunk))
     }
 
+    /// Loads the judge's detector among `models`: a second opinion, trained apart, for evaluation.
+    ///
+    /// # Errors
+    /// As [`Models::dir`] and [`Self::load`].
+    pub fn judge(models: &Models, trunk: &Trunk) -> Result<Self> {
+        Self::over(&models.dir(Part::JudgeDetector)?, Some(trunk))
+    }
+
     fn over(dir: &Path, trunk: Option<&Trunk>) -> Result<Self> {
         let model = HeadModel::load(dir, Part::Detector, trunk)?;
         Ok(Self {

@@ -29,10 +29,19 @@ pub enum Part {
     Nli,
     /// The decoder that proposes rewrites.
     Rewriter,
+    /// A second detector, asked by evaluation alone.
+    #[serde(rename = "judge-detector")]
+    JudgeDetector,
+    /// A second consistency checker, asked by evaluation alone.
+    #[serde(rename = "judge-checker")]
+    JudgeChecker,
 }
 
 impl Part {
-    /// All parts, the trunk first.
+    /// The judge's parts: evaluation asks them, and nothing else needs them.
+    pub const JUDGE: [Part; 2] = [Part::JudgeDetector, Part::JudgeChecker];
+
+    /// All parts that the program works with, the trunk first.
     pub const ALL: [Part; 5] = [
         Part::Encoder,
         Part::Detector,
@@ -49,6 +58,8 @@ impl Part {
             Part::Translator => "translator",
             Part::Nli => "nli",
             Part::Rewriter => "rewriter",
+            Part::JudgeDetector => "judge-detector",
+            Part::JudgeChecker => "judge-checker",
         }
     }
 
@@ -58,7 +69,11 @@ impl Part {
             Part::Encoder | Part::Rewriter => {
                 &["config.json", "tokenizer.json", "model.safetensors"]
             }
-            Part::Detector | Part::Translator | Part::Nli => &[
+            Part::Detector
+            | Part::Translator
+            | Part::Nli
+            | Part::JudgeDetector
+            | Part::JudgeChecker => &[
                 "adapter_config.json",
                 "adapter_model.safetensors",
                 "head.json",
@@ -177,6 +192,11 @@ impl Models {
         })?;
         check_files(&dir, part.files())?;
         Ok(dir)
+    }
+
+    /// Whether there is a folder of this part; its files are not looked at.
+    pub fn holds(&self, part: Part) -> bool {
+        self.locate(part).is_some()
     }
 
     /// The state of every part, found or not.

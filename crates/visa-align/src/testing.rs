@@ -23,7 +23,8 @@ const CORPUS: &str = "You should wear a helmet because it keeps your children sa
 /// Writes a whole models folder.
 pub fn models(root: &Path) {
     encoder(&root.join("encoder"));
-    for part in [Part::Detector, Part::Translator, Part::Nli] {
+    let heads = [Part::Detector, Part::Translator, Part::Nli];
+    for part in heads.into_iter().chain(Part::JUDGE) {
         head(&root.join(part.folder()), part);
     }
     rewriter(&root.join("rewriter"));
@@ -54,7 +55,7 @@ fn head(dir: &Path, part: Part) {
     std::fs::create_dir_all(dir).unwrap();
     let categories: Vec<&str> = Category::ALL.iter().map(|c| c.name()).collect();
     let (kind, pooling, outputs) = match part {
-        Part::Detector => (
+        Part::Detector | Part::JudgeDetector => (
             HeadKind::Detector,
             Pooling::Mean,
             vec![
@@ -93,7 +94,8 @@ fn head(dir: &Path, part: Part) {
         presence_share: 0.0,
         about: BTreeMap::new(),
     };
-    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    // The judge is another model, not another copy.
+    let mut rng = ChaCha8Rng::seed_from_u64(if Part::JUDGE.contains(&part) { 8 } else { 7 });
     let tensors = Head::shapes(&config)
         .into_iter()
         .map(|(name, shape)| {

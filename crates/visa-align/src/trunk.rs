@@ -90,7 +90,7 @@ impl HeadModel {
         check_files(dir, part.files())?;
         let head = Head::load(dir, &Device::Cpu)?;
         let wanted = match part {
-            Part::Detector => HeadKind::Detector,
+            Part::Detector | Part::JudgeDetector => HeadKind::Detector,
             Part::Translator => HeadKind::Translator,
             _ => HeadKind::Nli,
         };

@@ -52,6 +52,11 @@ pub enum EvalError {
         /// What is wrong, and where.
         problem: String,
     },
+    /// A system asks an endpoint, and none is configured.
+    #[error(
+        "a system asks an endpoint and none is configured; name one by --endpoint URL and --endpoint-model NAME"
+    )]
+    NoEndpoint,
     /// A model failed.
     #[error(transparent)]
     Align(#[from] visa_align::AlignError),

@@ -5,6 +5,7 @@
 
 mod error;
 pub mod report;
+pub mod rewriter;
 pub mod suites;
 
 pub use error::EvalError;

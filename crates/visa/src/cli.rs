@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bench, completions, data, detect, doctor, eval, lm, profile, rewrite, score, serve, train,
-    translate,
+    bench, completions, data, detect, doctor, eval, lm, profile, rewrite, score, search, serve,
+    train, translate,
 };
 use crate::exit::Failure;
 use crate::settings::Settings;
@@ -45,6 +45,8 @@ pub(crate) enum Command {
     /// Whose values: profiles from words, from a person's texts, from a questionnaire or by hand
     #[command(subcommand)]
     Profile(profile::Command),
+    /// Whose values, found from choices between texts or from ratings
+    Search(search::Arguments),
     /// Any decoder as a plain language model: generate or score
     #[command(subcommand)]
     Lm(lm::Command),
@@ -73,6 +75,7 @@ impl Command {
             Command::Rewrite(a) => rewrite::run(a, settings),
             Command::Serve(a) => serve::run(a, settings),
             Command::Profile(c) => profile::run(c),
+            Command::Search(a) => search::run(a),
             Command::Lm(c) => lm::run(c),
             Command::Data(c) => data::run(c, settings),
             Command::Train(c) => train::run(c, settings),

@@ -6,7 +6,7 @@ use super::Setting;
 use crate::EvalError;
 
 /// The folder `needs` below the data folder.
-pub(super) fn folder(
+pub(crate) fn folder(
     setting: &Setting,
     suite: &'static str,
     needs: &'static str,
@@ -18,7 +18,7 @@ pub(super) fn folder(
 }
 
 /// A file parsed by `parse`, with the path in every error.
-pub(super) fn parsed<T, E: std::fmt::Display>(
+pub(crate) fn parsed<T, E: std::fmt::Display>(
     path: &Path,
     parse: impl FnOnce(&str) -> Result<T, E>,
 ) -> Result<T, EvalError> {
@@ -33,7 +33,7 @@ pub(super) fn parsed<T, E: std::fmt::Display>(
 }
 
 /// Writes what a suite judged, a JSON object a line, when a folder for it was named.
-pub(super) fn examples(
+pub(crate) fn examples(
     setting: &Setting,
     suite: &str,
     objects: impl Iterator<Item = serde_json::Value>,
@@ -49,7 +49,7 @@ pub(super) fn examples(
 }
 
 /// The first `limit` items, or all.
-pub(super) fn limited<T>(mut items: Vec<T>, limit: Option<usize>) -> Vec<T> {
+pub(crate) fn limited<T>(mut items: Vec<T>, limit: Option<usize>) -> Vec<T> {
     items.truncate(limit.unwrap_or(usize::MAX));
     items
 }

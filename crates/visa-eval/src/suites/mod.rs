@@ -1,11 +1,13 @@
 //! One file a suite. A suite takes [`Setting`] and gives a [`Report`].
 
-mod data;
+pub(crate) mod data;
 mod detector;
 mod guards;
+mod judge;
 mod nli;
 mod pvq;
-mod rewrite;
+pub(crate) mod rewrite;
+mod search;
 mod signs;
 mod speed;
 mod translator;
@@ -53,11 +55,15 @@ pub enum Suite {
     Speed,
     /// Share of ordinary paragraphs whose rewrite is accepted.
     Rewrite,
+    /// The judge itself, beside the models it judges.
+    Judge,
+    /// Simulated people recovered from their choices.
+    Search,
 }
 
 impl Suite {
     /// Every suite, in the order they are run.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Detector,
         Self::Signs,
         Self::Pvq,
@@ -66,6 +72,8 @@ impl Suite {
         Self::Guards,
         Self::Speed,
         Self::Rewrite,
+        Self::Judge,
+        Self::Search,
     ];
 
     /// The name on the command line.
@@ -80,6 +88,8 @@ impl Suite {
             Self::Guards => "guards",
             Self::Speed => "speed",
             Self::Rewrite => "rewrite",
+            Self::Judge => "judge",
+            Self::Search => "search",
         }
     }
 
@@ -97,6 +107,8 @@ impl Suite {
             Self::Guards => guards::run(setting),
             Self::Speed => speed::run(setting),
             Self::Rewrite => rewrite::run(setting),
+            Self::Judge => judge::run(setting),
+            Self::Search => search::run(setting),
         }
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn run(setting: &Setting) -> Result<Report, EvalError> {
 }
 
 /// The class as head files name it.
-fn name(relation: Relation) -> &'static str {
+pub(super) fn name(relation: Relation) -> &'static str {
     match relation {
         Relation::Entailment => "entailment",
         Relation::Neutral => "neutral",

@@ -55,7 +55,7 @@ pub(super) fn run(setting: &Setting) -> Result<Report, EvalError> {
             context: None,
         };
         let before = detector.detect(&[text])?.remove(0).profile;
-        let shift = radical(&translator.translate(&case.persona)?.shift)?;
+        let shift = lengthened(&translator.translate(&case.persona)?.shift, LENGTH)?;
         let target = Target::from_shift(&before, &shift);
         if metrics::l2(before.as_array(), target.profile().as_array()) < RADICAL {
             near += 1;
@@ -125,13 +125,39 @@ pub(super) fn run(setting: &Setting) -> Result<Report, EvalError> {
     })
 }
 
-/// The same direction at length [`LENGTH`], since a persona in plain words is often a lighter wish.
-fn radical(shift: &Shift) -> Result<Shift, EvalError> {
+/// The same direction at another length, since a persona in plain words is often a lighter wish. A shift of one value
+/// stays within what a shift can be.
+pub(crate) fn lengthened(shift: &Shift, length: f32) -> Result<Shift, EvalError> {
     let norm = shift.norm();
     if norm == 0.0 {
         return Ok(shift.clone());
     }
-    Ok(Shift::new(shift.as_array().map(|d| d * LENGTH / norm))?)
+    Ok(Shift::new(
+        shift
+            .as_array()
+            .map(|d| (d * length / norm).clamp(-2.0, 2.0)),
+    )?)
+}
+
+/// The committed paragraphs.
+pub(crate) fn own() -> Vec<RewriteCase> {
+    PARAGRAPHS
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("the committed paragraphs are valid"))
+        .collect()
+}
+
+/// The committed personas.
+pub(crate) fn personas() -> Vec<&'static str> {
+    PERSONAS.lines().collect()
+}
+
+/// Paragraphs of the film reviews in the data folder's test file.
+pub(crate) fn film_reviews(folder: &std::path::Path) -> Result<Vec<RewriteCase>, EvalError> {
+    data::parsed(
+        &folder.join("counterfactually-augmented-data/sentiment/orig/test.tsv"),
+        |text| Ok::<_, EvalError>(reviews(text)),
+    )
 }
 
 /// The cases in a fixed order: ours first, then news and reviews of the data folder in turn.
@@ -139,22 +165,16 @@ fn radical(shift: &Shift) -> Result<Shift, EvalError> {
 /// # Errors
 /// A data folder that is given but cannot be read.
 pub fn cases(setting: &Setting) -> Result<Vec<RewriteCase>, EvalError> {
-    let mut cases: Vec<RewriteCase> = PARAGRAPHS
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("the committed paragraphs are valid"))
-        .collect();
+    let mut cases = own();
     if let Some(folder) = &setting.data {
         let news = news(&folder.join("onestopenglish/Texts-SeparatedByReadingLevel/Ele-Txt"))?;
-        let reviews = data::parsed(
-            &folder.join("counterfactually-augmented-data/sentiment/orig/test.tsv"),
-            |text| Ok::<_, EvalError>(reviews(text)),
-        )?;
+        let reviews = film_reviews(folder)?;
         for (news, review) in news.into_iter().zip(reviews) {
             cases.push(news);
             cases.push(review);
         }
     }
-    let personas: Vec<&str> = PERSONAS.lines().collect();
+    let personas = personas();
     for (i, case) in cases.iter_mut().enumerate() {
         case.persona = personas[i % personas.len()].to_owned();
     }
@@ -204,7 +224,7 @@ fn reviews(table: &str) -> Vec<RewriteCase> {
 }
 
 /// Whole sentences from the start of `text`, 35 to 90 words, if there are such.
-fn paragraph(text: &str) -> Option<String> {
+pub(crate) fn paragraph(text: &str) -> Option<String> {
     let text = text.trim().trim_matches('"').trim();
     let mut end = 0;
     for range in sentences(text) {

@@ -12,10 +12,13 @@ use visa_nn::Encoding;
 use visa_values::{Category, NAMES};
 
 use super::fit::Verdict;
+use super::recipe::Sources;
 use super::signed::{self, CLASSES, Signed, TRAITS};
 use super::soup::soup;
 use super::sources::{self, Labelled};
-use super::{Example, Fitted, Model, Recipe, Target, Trained, calibrate, fit, measure, written};
+use super::{
+    Example, Fitted, Model, Recipe, Target, Trained, apart, calibrate, fit, measure, written,
+};
 use crate::{Metrics, Result, RunContext};
 
 /// Files of running text that fill the made examples.
@@ -147,7 +150,12 @@ impl Data {
         conclusions.sort();
         conclusions.dedup();
         // The folds cut one common order, so they never hold out the same conclusion.
-        conclusions.shuffle(&mut ChaCha8Rng::seed_from_u64(0x0F01D));
+        // The judge cuts another order, so that it is stopped by other conclusions.
+        let order = match task.sources {
+            Sources::Product => 0x0F01D,
+            Sources::Judge => 0x0F01D + 1,
+        };
+        conclusions.shuffle(&mut ChaCha8Rng::seed_from_u64(order));
         let held_count = ((conclusions.len() as f64 * task.hold_out).ceil() as usize).max(1);
         let held_conclusions: std::collections::HashSet<&String> = conclusions
             .iter()
@@ -157,40 +165,10 @@ impl Data {
         let (held, training): (Vec<_>, Vec<_>) = all
             .into_iter()
             .partition(|a| held_conclusions.contains(&a.argument.conclusion));
-        let mut signed = Vec::new();
-        let statements = sources::statements(context, TRAITS.train.keys().map(String::as_str))?;
-        for (name, list) in &statements {
-            signed.extend(signed::personas(
-                &TRAITS.train[name],
-                list,
-                task.persona_rate,
-            ));
-        }
-        let matching = &TRAITS.matching_only;
-        let statements = sources::statements(context, matching.keys().map(String::as_str))?;
-        for (name, mut list) in statements {
-            list.retain(|s| s.matches);
-            signed.extend(signed::personas(&matching[&name], &list, task.persona_rate));
-        }
-        signed.extend(written::texts(task.written));
-        let (items, definitions) = sources::inventories(context)?;
-        signed.extend(signed::inventory(&items, &definitions));
-        let filler = sources::sentences(context, FILLER, 2000.max(2 * task.plain))?;
-        signed.extend(filler.iter().rev().take(task.plain).map(|text| Signed {
-            text: text.clone(),
-            context: None,
-            target: signed::target(&[], true, 0.0, 0.5),
-            rate: 1.0,
-        }));
-        signed.extend(signed::plain());
-        // Three epochs' worth, so that an epoch seldom sees the sentence of the one before.
-        signed.extend(signed::made(
-            recipe.seed,
-            3 * task.phrases,
-            &filler[..1000.min(filler.len())],
-            1.0 / 3.0,
-        ));
-        signed.extend(signed::clauses(recipe.seed, 3 * task.clauses, 1.0 / 3.0));
+        let mut signed = match task.sources {
+            Sources::Product => product(recipe, context)?,
+            Sources::Judge => apart::signed(recipe, context)?,
+        };
         // People often leave the last full stop off.
         for s in &mut signed {
             if s.text.ends_with('.') && rng.random_bool(task.drop_stop) {
@@ -245,6 +223,46 @@ impl Data {
         }
         Ok(examples)
     }
+}
+
+/// Signed texts of the product's detector.
+fn product(recipe: &Recipe, context: &RunContext) -> Result<Vec<Signed>> {
+    let task = &recipe.detector;
+    let mut signed = Vec::new();
+    let statements = sources::statements(context, TRAITS.train.keys().map(String::as_str))?;
+    for (name, list) in &statements {
+        signed.extend(signed::personas(
+            &TRAITS.train[name],
+            list,
+            task.persona_rate,
+        ));
+    }
+    let matching = &TRAITS.matching_only;
+    let statements = sources::statements(context, matching.keys().map(String::as_str))?;
+    for (name, mut list) in statements {
+        list.retain(|s| s.matches);
+        signed.extend(signed::personas(&matching[&name], &list, task.persona_rate));
+    }
+    signed.extend(written::texts(task.written));
+    let (items, definitions) = sources::inventories(context)?;
+    signed.extend(signed::inventory(&items, &definitions));
+    let filler = sources::sentences(context, FILLER, 2000.max(2 * task.plain))?;
+    signed.extend(filler.iter().rev().take(task.plain).map(|text| Signed {
+        text: text.clone(),
+        context: None,
+        target: signed::target(&[], true, 0.0, 0.5),
+        rate: 1.0,
+    }));
+    signed.extend(signed::plain());
+    // Three epochs' worth, so that an epoch seldom sees the sentence of the one before.
+    signed.extend(signed::made(
+        recipe.seed,
+        3 * task.phrases,
+        &filler[..1000.min(filler.len())],
+        1.0 / 3.0,
+    ));
+    signed.extend(signed::clauses(recipe.seed, 3 * task.clauses, 1.0 / 3.0));
+    Ok(signed)
 }
 
 /// A value whose category an argument resorts to is embraced; one without is silent, with half the weight.
@@ -414,10 +432,14 @@ pub fn evaluate(dir: &std::path::Path, recipe: &Recipe, context: &RunContext) ->
             })
             .collect())
     };
-    let statements = sources::statements(context, TRAITS.hold_out.keys().map(String::as_str))?;
+    let hold_out = match recipe.detector.sources {
+        Sources::Product => &TRAITS.hold_out,
+        Sources::Judge => &apart::TRAITS.hold_out,
+    };
+    let statements = sources::statements(context, hold_out.keys().map(String::as_str))?;
     let (mut hits, mut total, mut traits) = (0.0, 0usize, Vec::new());
     for (name, list) in &statements {
-        let signs = &TRAITS.hold_out[name];
+        let signs = &hold_out[name];
         let texts: Vec<&str> = list.iter().map(|s| s.statement.as_str()).collect();
         let pairs = profiles(&texts)?;
         let right = pairs.iter().zip(list).flat_map(|(v, s)| {

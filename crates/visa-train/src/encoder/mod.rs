@@ -6,6 +6,7 @@
 //! Stopping and thresholds are chosen on data held out of the *training* files; test files are only read for the
 //! report at the end. The language model has its own loop; nothing here generates text.
 
+pub mod apart;
 pub mod batch;
 pub mod calibrate;
 pub mod detector;

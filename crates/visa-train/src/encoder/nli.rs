@@ -9,8 +9,9 @@ use visa_nn::Encoding;
 use visa_wire::datasets::{cad_nli, wiki_split};
 
 use super::fit::Verdict;
+use super::recipe::Sources;
 use super::soup::soup;
-use super::{Example, Fitted, Model, Recipe, Target, fit, measure, sources};
+use super::{Example, Fitted, Model, Recipe, Target, apart, fit, measure, sources};
 use crate::generate::{NliExample, NliLabel, nli};
 use crate::{Metrics, Result, RunContext};
 
@@ -66,6 +67,12 @@ fn train_fold(
         texts.push((pair.premise, Some(pair.hypothesis)));
     }
     let human = texts.len();
+    if task.sources == Sources::Judge {
+        for (premise, hypothesis, class) in apart::pairs(recipe, context)? {
+            targets.push((class, task.generated_weight, task.generated_rate));
+            texts.push((premise, Some(hypothesis)));
+        }
+    }
     let mut held_made = generated(recipe, context)?;
     let made = held_made.split_off(held_made.len() / 12);
     for pair in &made {
@@ -77,7 +84,8 @@ fn train_fold(
         texts.push((pair.premise.clone(), Some(pair.hypothesis.clone())));
     }
     context.say(&format!(
-        "model {fold}: {human} human pairs, {} generated, {} of them held out",
+        "model {fold}: {human} human pairs, {} others, {} generated, {} held out",
+        texts.len() - human - made.len(),
         made.len(),
         held_made.len()
     ));
@@ -193,7 +201,7 @@ fn pairs(context: &RunContext, split: &str) -> Result<Vec<cad_nli::Pair>> {
 
 fn generated(recipe: &Recipe, context: &RunContext) -> Result<Vec<NliExample>> {
     let count = recipe.nli.generated;
-    if count == 0 {
+    if count == 0 || recipe.nli.sources == Sources::Judge {
         return Ok(Vec::new());
     }
     let splits = sources::parsed(

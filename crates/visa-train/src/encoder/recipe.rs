@@ -91,10 +91,23 @@ impl Default for HeadShape {
     }
 }
 
+/// Whose sources a model learns from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sources {
+    /// Those of the models that the product judges and trains with.
+    #[default]
+    Product,
+    /// Those of the judge, which only evaluation asks; see [`super::apart`].
+    Judge,
+}
+
 /// Settings of the detector's data and losses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DetectorTask {
+    /// Whose sources the signed texts come from.
+    pub sources: Sources,
     /// Chance that an argument is shown without its context, as plain texts are.
     pub drop_context: f64,
     /// Chance that a signed text loses its full stop, as typed texts do.
@@ -128,6 +141,7 @@ pub struct DetectorTask {
 impl Default for DetectorTask {
     fn default() -> Self {
         Self {
+            sources: Sources::Product,
             drop_context: 0.25,
             drop_stop: 0.4,
             hold_out: 0.125,
@@ -181,6 +195,8 @@ impl Default for TranslatorTask {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NliTask {
+    /// Whose pairs are learnt beside the human inference pairs: the judge has others in place of the generated ones.
+    pub sources: Sources,
     /// Models trained from one start on other generated pairs each, and averaged.
     pub folds: usize,
     /// Generated pairs.
@@ -194,6 +210,7 @@ pub struct NliTask {
 impl Default for NliTask {
     fn default() -> Self {
         Self {
+            sources: Sources::Product,
             folds: 1,
             generated: 12_000,
             generated_rate: 0.5,

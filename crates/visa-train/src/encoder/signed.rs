@@ -84,22 +84,32 @@ pub struct Traits {
     pub hold_out: BTreeMap<String, Signs>,
 }
 
+impl Traits {
+    /// Reads a committed table.
+    pub(super) fn parse(text: &str) -> Self {
+        #[derive(Deserialize)]
+        struct File {
+            train: BTreeMap<String, String>,
+            matching_only: BTreeMap<String, String>,
+            hold_out: BTreeMap<String, String>,
+        }
+        let file: File = toml::from_str(text).expect("committed table parses");
+        Traits {
+            train: table(file.train),
+            matching_only: table(file.matching_only),
+            hold_out: table(file.hold_out),
+        }
+    }
+}
+
+/// Reads a committed table of names and signs.
+pub(super) fn signs_of(text: &str) -> BTreeMap<String, Signs> {
+    table(toml::from_str(text).expect("committed table parses"))
+}
+
 /// `data/traits.toml`.
-pub static TRAITS: LazyLock<Traits> = LazyLock::new(|| {
-    #[derive(Deserialize)]
-    struct File {
-        train: BTreeMap<String, String>,
-        matching_only: BTreeMap<String, String>,
-        hold_out: BTreeMap<String, String>,
-    }
-    let file: File =
-        toml::from_str(include_str!("data/traits.toml")).expect("committed table parses");
-    Traits {
-        train: table(file.train),
-        matching_only: table(file.matching_only),
-        hold_out: table(file.hold_out),
-    }
-});
+pub static TRAITS: LazyLock<Traits> =
+    LazyLock::new(|| Traits::parse(include_str!("data/traits.toml")));
 
 /// `data/inventories.toml`: questionnaire → construct → signs.
 pub static INVENTORIES: LazyLock<BTreeMap<String, BTreeMap<String, Signs>>> = LazyLock::new(|| {

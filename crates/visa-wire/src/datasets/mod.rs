@@ -9,6 +9,7 @@ pub mod kpa;
 pub mod moralchoice;
 pub mod persona;
 pub mod perspectrum;
+pub mod social_chemistry;
 pub mod touche;
 pub mod valuebench;
 pub mod wiki_split;

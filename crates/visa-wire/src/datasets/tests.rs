@@ -48,6 +48,25 @@ fn touche() {
 }
 
 #[test]
+fn social_chemistry() {
+    use social_chemistry::Foundation::{Care, Loyalty};
+    let head = "rot,rot-moral-foundations\n";
+    let rows = social_chemistry::rules(&format!(
+        "{head}\"It's good, they say\",care-harm|loyalty-betrayal\nIt rains,\n"
+    ))
+    .unwrap();
+    assert_eq!(rows[0].text, "It's good, they say");
+    assert_eq!(rows[0].foundations, [Care, Loyalty]);
+    assert!(rows[1].foundations.is_empty());
+    fails(
+        social_chemistry::rules(&format!("{head}a,care\n")),
+        2,
+        "care",
+    );
+    fails(social_chemistry::rules("rot\na\n"), 1, "foundations");
+}
+
+#[test]
 fn valuebench() {
     let rows =
         valuebench::items("questionnaire,item,value,agreement,question\nQ,\"a, b\",V,-1,?\n")
@@ -187,6 +206,7 @@ proptest! {
         let _ = kpa::matches(&text);
         let _ = perspectrum::claims(&text);
         let _ = perspectrum::perspectives(&text);
+        let _ = social_chemistry::rules(&text);
         let _ = wiki_split::splits(&text);
     }
 

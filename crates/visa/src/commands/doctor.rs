@@ -287,7 +287,8 @@ fn try_out(found: &Models, part: Part, trunk: &mut Option<Trunk>) -> Result<(), 
                 .map(|_| ())
                 .map_err(text)
         }
-        Part::Encoder | Part::Rewriter => Ok(()),
+        // The judge is no part of the program's work, and is not reported.
+        Part::Encoder | Part::Rewriter | Part::JudgeDetector | Part::JudgeChecker => Ok(()),
     }
 }
 

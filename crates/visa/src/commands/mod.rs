@@ -11,6 +11,7 @@ pub(crate) mod lm;
 pub(crate) mod profile;
 pub(crate) mod rewrite;
 pub(crate) mod score;
+pub(crate) mod search;
 pub(crate) mod serve;
 pub(crate) mod train;
 pub(crate) mod translate;

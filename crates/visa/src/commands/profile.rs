@@ -55,7 +55,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
 /// What becomes of a profile that was made.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Keep it")]
-struct KeepArgs {
+pub(in crate::commands) struct KeepArgs {
     /// Write the profile as TOML, for --target and for another visa profile; a file of that name is replaced
     #[arg(long, short, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -68,13 +68,13 @@ struct KeepArgs {
 }
 
 /// Names profiles and writes the one there may be.
-struct Keeper {
+pub(in crate::commands) struct Keeper {
     args: KeepArgs,
     saved: RefCell<bool>,
 }
 
 impl Keeper {
-    fn new(args: KeepArgs) -> Result<Self, Failure> {
+    pub(in crate::commands) fn new(args: KeepArgs) -> Result<Self, Failure> {
         match &args.name {
             Some(name) if !is_name(name) => Err(usage(format!(
                 "--name {name:?}: use up to {NAME_BYTES} letters, digits, dots, hyphens and underscores"
@@ -87,7 +87,7 @@ impl Keeper {
     }
 
     /// Gives the profile its name, and saves it when that is wanted.
-    fn keep(&self, made: &mut NamedProfile) -> anyhow::Result<()> {
+    pub(in crate::commands) fn keep(&self, made: &mut NamedProfile) -> anyhow::Result<()> {
         if let Some(name) = &self.args.name {
             made.name.clone_from(name);
         }
@@ -114,9 +114,9 @@ fn write(path: &Path, made: &NamedProfile) -> anyhow::Result<()> {
 
 /// A profile as the output tells it: the store's members, and what only its making knows.
 #[derive(Debug, Serialize)]
-struct Made {
+pub(in crate::commands) struct Made {
     #[serde(flatten)]
-    profile: NamedProfile,
+    pub(in crate::commands) profile: NamedProfile,
     /// Texts that bring every half width to the precision wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     needed: Option<usize>,
@@ -125,7 +125,7 @@ struct Made {
 }
 
 impl Made {
-    fn new(profile: NamedProfile) -> Self {
+    pub(in crate::commands) fn new(profile: NamedProfile) -> Self {
         Self {
             profile,
             needed: None,
@@ -135,7 +135,7 @@ impl Made {
 }
 
 /// The profile for a person: name, bars, uncertainty and what there is to say.
-fn view(style: &Style, made: &Made) -> String {
+pub(in crate::commands) fn view(style: &Style, made: &Made) -> String {
     let mut out = head(style, &made.profile);
     let target = made.profile.target.clone().unwrap_or_default();
     out.push_str(&bars(style, &target, made.profile.uncertainty.as_ref()));
@@ -190,7 +190,7 @@ fn begin(common: &Common, io: &IoArgs) -> Result<Style, Failure> {
 }
 
 /// Says on stderr where the profile lies now.
-fn say_saved(keeper: &Keeper, quiet: bool) {
+pub(in crate::commands) fn say_saved(keeper: &Keeper, quiet: bool) {
     if let (Some(path), true, false) = (&keeper.args.save, *keeper.saved.borrow(), quiet) {
         note(&format!(
             "saved {path}; use it: visa rewrite --target {path}",

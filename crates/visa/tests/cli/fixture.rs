@@ -19,7 +19,7 @@ pub(crate) fn models() -> &'static Path {
 /// A copy to damage.
 pub(crate) fn copy() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a folder");
-    for part in Part::ALL {
+    for part in Part::ALL.into_iter().chain(Part::JUDGE) {
         copy_files(
             &models().join(part.folder()),
             &dir.path().join(part.folder()),

@@ -18,6 +18,7 @@ mod resume;
 mod rewrite;
 mod run;
 mod score;
+mod search;
 mod serve;
 mod train;
 mod training;
