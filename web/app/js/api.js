@@ -67,7 +67,9 @@ function askKey() {
 
 const json = async (...call_) => (await call(...call_)).json();
 
-export const detect = (record, signal) => json("POST", "v1/detect?spans=true", record, {signal});
+export const detect = (record, signal) => json("POST", "v1/detect", record, {signal});
+// The words that carry the values cost about two passes a clause, so they are asked for apart.
+export const spans = async (record, signal) => (await json("POST", "v1/detect?spans=true", record, {signal})).spans ?? [];
 export const translate = (instruction, from, signal) => json("POST", "v1/translate", {instruction, from}, {signal});
 export const estimate = (texts, signal) => json("POST", "v1/estimate", {texts}, {signal});
 export const models = () => json("GET", "v1/models");

@@ -62,7 +62,6 @@ async function read() {
     const answer = await api.detect({text: given}, mine.signal);
     if (state.text !== given) return;
     state.before = answer.values;
-    state.clauses = clauses(given, answer.spans ?? []);
     complain("");
     if (state.wish?.words) translate();
     drawn();
@@ -71,6 +70,11 @@ async function read() {
       performance.mark("visa-first-detection");
       document.documentElement.dataset.detected = "yes";
     }
+    const spans = await api.spans({text: given}, mine.signal);
+    if (state.text !== given) return;
+    state.clauses = clauses(given, spans);
+    mark();
+    carriers();
   } catch (error) {
     if (error.name === "AbortError") return;
     if (error.status === 429) return setTimeout(() => state.text === given && read(), 1000 * (error.retryAfter || 1));
