@@ -188,6 +188,9 @@ async function keeping() {
   if (outcome !== "rewritten") {
     assert.equal(await page.evaluate("document.querySelector('#after').closest('article').hidden"), true);
     assert.ok((await text("#reason")).length > 10);
+    await page.click("#longer");
+    await page.until("document.querySelector('#outcome').hidden", "the longer search");
+    await page.until("!document.querySelector('#outcome').hidden", "its outcome", 240000);
   }
   step(`a text without values: ${outcome}; ${await text("#reason")}`);
 }
@@ -216,6 +219,40 @@ async function profiles() {
     await page.until(`!document.querySelector('[aria-label="Delete ${name}"]')`, "its deletion");
   }
   step("a profile is saved, compared, used and deleted");
+}
+
+async function fromTexts() {
+  await page.go(`${base}profile.html`);
+  await page.until("document.querySelectorAll('#questions fieldset').length === 20", "the page");
+  await page.evaluate("document.querySelector('#way-texts').click()");
+  await page.click("#read");
+  assert.match(await text("#texts-note"), /paste a text first/);
+  const mine = ["We should honour the customs that our grandparents handed down to us.", "Rules are there to be kept.",
+    "My parents\u2019 house must stay as it is.", "The old songs belong to all of us, and we sing them every year."];
+  await fill("#texts", mine.join("\n\n"));
+  assert.match(await text("#texts-note"), /^4 texts\. More/);
+  await page.click("#read");
+  await page.until("!document.querySelector('#sure').hidden", "the mean of the texts", 60000);
+  assert.match(await text("#sure-words"), /^4 texts are (not )?enough/);
+  assert.equal(await count("#sure-table tbody tr"), 10);
+  assert.equal(await page.evaluate("[...document.querySelectorAll('#circle .spread')].filter((p) => p.getAttribute('d')).length"), 10);
+  assert.match(await text("#reading"), /^These texts /);
+  await fill("#name", "journey-texts");
+  await page.click("#keep button");
+  await page.until("document.querySelector('#said').textContent === 'Saved as journey-texts.'", "saved");
+  const kept = await page.evaluate("fetch('v1/profiles').then((r) => r.json()).then((a) => a.profiles.find((p) => p.name === 'journey-texts'))");
+  assert.equal(kept.texts, 4);
+  assert.equal(Object.keys(kept.uncertainty).length, 10);
+  step(`own texts: ${await text("#reading")} ${await text("#sure-words")}`);
+  await everyWay("texts");
+  await page.evaluate(`document.querySelector('[aria-label="Delete journey-texts"]').click()`);
+  await page.until(`!document.querySelector('[aria-label="Delete journey-texts"]')`, "its deletion");
+
+  await page.evaluate("document.querySelector('#way-words').click()");
+  await fill("#words", "a cautious parent who cares about tradition");
+  await page.click("#describe button");
+  await page.until("!document.querySelector('#by-words').hidden && /^This person puts/.test(document.querySelector('#reading').textContent)", "a profile of the words");
+  step(`words: ${await text("#reading")}`);
 }
 
 async function training() {
@@ -250,6 +287,7 @@ try {
   await everyWay("playground");
   await keeping();
   await profiles();
+  await fromTexts();
   await training();
   assert.deepEqual(page.complaints, [], "the browser complained");
   step("no error, and nothing the content security policy refused");

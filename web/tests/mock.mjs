@@ -40,6 +40,15 @@ function translate(instruction, from = {}) {
   return {id: 1, shift, target, ...(silent && {notice: "the instruction says nothing about values, so nothing is shifted"})};
 }
 
+// Means, with an uncertainty and a count that are plain enough to see on the page.
+function estimate(texts) {
+  const all = texts.map((t) => detect(t).values);
+  const target = Object.fromEntries(NAMES.map((n) => [n, all.reduce((sum, v) => sum + v[n], 0) / all.length]));
+  return {id: 1, target, about: `the mean of ${texts.length} texts`, texts: texts.length, users: [], teams: [],
+    ...(texts.length > 1 && {uncertainty: Object.fromEntries(NAMES.map((n) => [n, 0.2])), needed: 40}),
+    notice: `${texts.length} texts are not enough to know every value to \u00b10.10; about 40 are needed.`};
+}
+
 const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 
 async function rewrite(record, response) {
@@ -104,6 +113,7 @@ export function serve(port = 0) {
       return answer(200, Array.isArray(record) ? record.map(one) : one(record));
     }
     if (url.pathname === "/v1/translate") return answer(200, translate(record.instruction, record.from));
+    if (url.pathname === "/v1/estimate") return answer(200, estimate(record.texts));
     if (url.pathname === "/v1/rewrite") return rewrite(record, response);
     if (url.pathname === "/v1/profiles") return answer(200, {profiles: [...profiles.values()]});
     if (url.pathname.startsWith("/v1/profiles/") && request.method === "PUT") {

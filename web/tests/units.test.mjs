@@ -136,6 +136,16 @@ test("charts have round numbers and lose no spike", () => {
   assert.deepEqual(smoothed([[1, 4], [2, 4]]).map((p) => +p[1].toFixed(9)), [4, 4]);
 });
 
+test("texts are paragraphs, and only what is sure is said of them", () => {
+  assert.deepEqual(say.paragraphs("a\nb\r\n\r\n \n\n c \n"), ["a\nb", "c"]);
+  assert.deepEqual(say.paragraphs("  \n"), []);
+  assert.equal(say.texts({tradition: 0.6, power: -0.3, security: 0.2}, {tradition: 0.1, power: 0.1, security: 0.3}),
+    "These texts speak tradition, and reject power.");
+  assert.equal(say.texts({power: -0.3}, null), "These texts reject power.");
+  assert.equal(say.texts({}, {}), "These texts speak of no value.");
+  assert.match(toml({target: {power: 1}, uncertainty: {power: 0.25}, texts: 9}), /^texts = 9\n\n\[target\][^]*\n\n\[uncertainty\]\n[^]*power = 0\.25/);
+});
+
 test("numbers have words", () => {
   assert.equal(say.progress(0.42), "42 % of the way to the target");
   assert.equal(say.progress(0.99), "at the target");

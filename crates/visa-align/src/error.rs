@@ -71,6 +71,12 @@ pub enum AlignError {
         /// Which input: `text`, `persona`, …
         what: &'static str,
     },
+    /// One text of a list is empty or only white space.
+    #[error("text {number} is empty; give at least one word")]
+    EmptyText {
+        /// Its place, from 1.
+        number: usize,
+    },
     /// The input is longer than this program handles.
     #[error("the {what} has {size} bytes and the limit is {limit}; split it into parts")]
     TooLong {

@@ -8,6 +8,8 @@ mod estimate;
 mod named;
 pub mod preference;
 pub mod questionnaire;
+mod texts;
 
 pub use estimate::{Estimate, average, estimate};
 pub use named::{NAME_BYTES, NamedProfile, is_name};
+pub use texts::{PRECISION, TextsInput, TextsOutput};

@@ -82,6 +82,7 @@ impl From<AlignError> for ApiError {
     fn from(error: AlignError) -> Self {
         match &error {
             AlignError::Empty { .. }
+            | AlignError::EmptyText { .. }
             | AlignError::Value(_)
             | AlignError::Record { .. }
             | AlignError::Option { .. } => Self::bad(error),

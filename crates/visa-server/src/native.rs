@@ -5,8 +5,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
+use visa_align::person::{PRECISION, TextsInput};
 use visa_align::record::{DetectOutput, RewriteInput, ScoreInput, TranslateInput, TranslateOutput};
 use visa_align::{Outcome, RewriteOptions, RewriteRequest, Text, explicit};
+use visa_values::Profile;
 
 use crate::app::{App, Shared};
 use crate::body::{JsonBytes, Records};
@@ -65,6 +67,38 @@ pub(crate) async fn translate(
                     Ok(TranslateOutput::new(translation?, &from))
                 })
                 .collect())
+        })
+        .await
+}
+
+/// People from their own texts. The texts are read and forgotten; keeping the profile is another request.
+pub(crate) async fn estimate(
+    State(app): State<Shared>,
+    body: JsonBytes,
+) -> Result<Response, ApiError> {
+    let most = app.options.limits.records;
+    let records = Records::<TextsInput>::parse(&body, most)?;
+    records
+        .answer(&app, async |inputs: Vec<TextsInput>| {
+            let count: usize = inputs.iter().map(TextsInput::len).sum();
+            if count > most {
+                return Err(ApiError::too_large(format!(
+                    "there are {count} texts and the limit is {most}; send fewer"
+                )));
+            }
+            // Everybody's texts are read together.
+            let lists: Vec<_> = inputs.iter().map(TextsInput::texts).collect();
+            let texts = lists.iter().flatten().flatten().cloned().collect();
+            let mut readings = app.engine.detect(texts, false).await?.into_iter();
+            let people = inputs.iter().zip(lists).map(|(input, texts)| {
+                let own: Result<Vec<Profile>, _> = readings
+                    .by_ref()
+                    .take(texts?.len())
+                    .map(|d| d.map(|d| d.profile))
+                    .collect();
+                Ok(input.person(&own?, PRECISION)?)
+            });
+            Ok(people.collect())
         })
         .await
 }

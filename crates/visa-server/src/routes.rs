@@ -37,6 +37,7 @@ pub(crate) fn table() -> Vec<Route> {
         route(Method::GET, "/openapi.json", get(openapi)),
         route(Method::POST, "/v1/detect", post(native::detect)),
         route(Method::POST, "/v1/translate", post(native::translate)),
+        route(Method::POST, "/v1/estimate", post(native::estimate)),
         route(Method::POST, "/v1/score", post(native::score)),
         route(Method::POST, "/v1/rewrite", post(native::rewrite)),
         route(Method::GET, "/v1/models", get(native::models)),

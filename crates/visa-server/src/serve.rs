@@ -11,6 +11,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use visa_align::Models;
 
 use crate::app::{App, Shared, now};
@@ -72,6 +73,7 @@ impl Server {
         let graceful = GracefulShutdown::new();
         let service = router(&app);
         let room = Arc::new(Semaphore::new(app.options.limits.connections));
+        let mut connections = JoinSet::new();
         let mut stop = std::pin::pin!(stop);
         loop {
             let accepted = async {
@@ -103,7 +105,9 @@ impl Server {
                     TowerToHyperService::new(service.clone()),
                 );
             let watched = graceful.watch(connection);
-            tokio::spawn(async move {
+            // Those that ended are let go of, or the set would grow for ever.
+            while connections.try_join_next().is_some() {}
+            connections.spawn(async move {
                 if let Err(error) = watched.await {
                     tracing::debug!(%error, "a connection ended");
                 }
@@ -117,6 +121,8 @@ impl Server {
         {
             tracing::warn!("requests were still being answered when the grace time ended");
         }
+        // Who is still here is cut off; what was computed for them sees that nobody waits, and stops at its next step.
+        connections.shutdown().await;
         // Joins threads, which is no work for an async thread.
         let _ = tokio::task::spawn_blocking(move || app.engine.stop()).await;
     }

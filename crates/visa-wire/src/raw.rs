@@ -26,6 +26,14 @@ pub enum RawError {
         /// Its name.
         name: String,
     },
+    /// A member that is well-formed and still cannot be held: a number beyond every float, half of a surrogate pair.
+    #[error("the member {name:?} cannot be read: {problem}")]
+    Unreadable {
+        /// Its name.
+        name: String,
+        /// What the parser said.
+        problem: String,
+    },
 }
 
 /// An object's members in order, each value as the text it came in.
@@ -61,9 +69,19 @@ impl RawObject {
             .map(|(_, v)| v.get())
     }
 
-    /// A member as a value; `None` when it is missing. What was parsed once parses again.
-    pub fn value(&self, name: &str) -> Option<Value> {
-        self.get(name).and_then(|v| serde_json::from_str(v).ok())
+    /// A member as a value; `None` when it is missing.
+    ///
+    /// # Errors
+    /// [`RawError::Unreadable`]: opening an object checks its grammar alone, and some of what is grammatical is no value.
+    pub fn value(&self, name: &str) -> Result<Option<Value>, RawError> {
+        let read = |text| serde_json::from_str(text);
+        self.get(name)
+            .map(read)
+            .transpose()
+            .map_err(|e| RawError::Unreadable {
+                name: name.to_string(),
+                problem: e.to_string(),
+            })
     }
 
     /// Takes a member out.
@@ -232,6 +250,17 @@ mod tests {
             RawObject::parse(br#"{"a":1,"\u0061":2}"#).expect_err("twice"),
             RawError::Twice { name: "a".into() }
         );
+    }
+
+    #[test]
+    fn what_is_no_value_is_not_missing() {
+        let object = RawObject::parse(br#"{"n":1e400,"s":"\ud800","a":[1]}"#).expect("an object");
+        for name in ["n", "s"] {
+            let error = object.value(name).expect_err(name);
+            assert!(matches!(error, RawError::Unreadable { .. }), "{error}");
+        }
+        assert_eq!(object.value("a"), Ok(Some(serde_json::json!([1]))));
+        assert_eq!(object.value("b"), Ok(None));
     }
 
     #[test]

@@ -67,8 +67,11 @@ function askKey() {
 
 const json = async (...call_) => (await call(...call_)).json();
 
-export const detect = (record, signal) => json("POST", "v1/detect?spans=true", record, {signal});
+export const detect = (record, signal) => json("POST", "v1/detect", record, {signal});
+// The words that carry the values cost about two passes a clause, so they are asked for apart.
+export const spans = async (record, signal) => (await json("POST", "v1/detect?spans=true", record, {signal})).spans ?? [];
 export const translate = (instruction, from, signal) => json("POST", "v1/translate", {instruction, from}, {signal});
+export const estimate = (texts, signal) => json("POST", "v1/estimate", {texts}, {signal});
 export const models = () => json("GET", "v1/models");
 export const profiles = async () => (await json("GET", "v1/profiles")).profiles ?? [];
 export const putProfile = (name, profile) => json("PUT", `v1/profiles/${encodeURIComponent(name)}`, profile);
@@ -77,9 +80,10 @@ export const runs = async () => (await json("GET", "v1/runs")).runs ?? [];
 export const run = (name, metrics, samples) =>
   json("GET", `v1/runs/${encodeURIComponent(name)}?metrics=${metrics}&samples=${samples}`);
 
-// Yields {event, data} of a rewrite until it is done.
-export async function* rewrite(record, signal) {
-  const response = await call("POST", "v1/rewrite", record, {signal, accept: "text/event-stream"});
+// Yields {event, data} of a rewrite until it is done. `search` holds options of the query, such as {rounds: 6}.
+export async function* rewrite(record, signal, search = {}) {
+  const query = new URLSearchParams(search).toString();
+  const response = await call("POST", `v1/rewrite${query ? `?${query}` : ""}`, record, {signal, accept: "text/event-stream"});
   yield* events(response.body);
 }
 

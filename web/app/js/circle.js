@@ -35,13 +35,20 @@ const wedge = (i, v) => {
   return ring(angle(i) - HALF, angle(i) + HALF, Math.min(r, MIDDLE), Math.max(r, MIDDLE));
 };
 
+// How far a mean may be off: a line along the spoke with a bar at each end.
+function whisker(degrees, v, half) {
+  const ends = [clip(v - half), clip(v + half)].map(radius);
+  const bar = (r) => `M${point(r, degrees - 360 / r)} L${point(r, degrees + 360 / r)}`;
+  return `M${point(ends[0], degrees)} L${point(ends[1], degrees)} ${bar(ends[0])} ${bar(ends[1])}`;
+}
+
 let count = 0;
 
 // Draws into `root`. `on.want(profile)` hears of dragging, `on.focus(name | null)` of the value looked at; without
 // `on.want` there are no handles. Answers {show, look}.
 export function circle(root, on = {}) {
   const id = `circle${++count}`;
-  const state = {before: zero(), after: null, target: null, focus: null};
+  const state = {before: zero(), after: null, target: null, uncertainty: null, focus: null};
   const svg = s("svg", {viewBox: "-262 -262 524 524", class: "circle",
     role: on.want ? "group" : "img", "aria-label": "Circle of ten values"});
   const defs = s("defs");
@@ -62,12 +69,13 @@ export function circle(root, on = {}) {
       field: s("path", {class: "field", d: ring(angle(i) - 18, angle(i) + 18, INNER, LABEL + 16)}),
       before: s("path", {class: "wedge before"}),
       after: s("path", {class: "wedge after"}),
+      spread: s("path", {class: "spread"}),
       want: s("path", {class: "want"}),
       name: s("text", {class: "name", "aria-hidden": "true"},
         s("textPath", {href: `#${id}n${i}`, startOffset: "50%", "text-anchor": "middle"}, name)),
     };
     parts.group = s("g", {class: "sector", "data-value": name},
-      parts.field, parts.before, parts.after, parts.want, parts.name);
+      parts.field, parts.before, parts.after, parts.spread, parts.want, parts.name);
     parts.group.addEventListener("pointerenter", () => look(name));
     parts.group.addEventListener("pointerleave", () => look(null));
     svg.append(parts.group);
@@ -151,6 +159,8 @@ export function circle(root, on = {}) {
       const r = radius(want[i]);
       sector.want.setAttribute("d", moved
         ? `M${point(r, angle(i) - HALF)} A${r} ${r} 0 0 1 ${point(r, angle(i) + HALF)}` : "");
+      const half = state.uncertainty?.[NAMES[i]];
+      sector.spread.setAttribute("d", half === undefined || state.target ? "" : whisker(angle(i), before[i], half));
       const handle = handles[i];
       if (!handle) return;
       handle.setAttribute("transform", `translate(${point(r, angle(i))})`);
@@ -164,7 +174,7 @@ export function circle(root, on = {}) {
   }
 
   return {
-    // Any of {before, after, target}; null takes a layer away.
+    // Any of {before, after, target, uncertainty}; null takes a layer away.
     show(layers) {
       Object.assign(state, layers);
       state.before ??= zero();
@@ -174,11 +184,11 @@ export function circle(root, on = {}) {
   };
 }
 
-// The same numbers as a table; columns are [title, profile | null].
-export function table(columns) {
+// The same numbers as a table; columns are [title, profile | null], those named in `plain` without a sign.
+export function table(columns, plain = []) {
   const shown = columns.filter(([, profile]) => profile);
   return h("table", {},
     h("thead", {}, h("tr", {}, h("th", {scope: "col"}, "Value"), shown.map(([title]) => h("th", {scope: "col"}, title)))),
     h("tbody", {}, NAMES.map((name) => h("tr", {}, h("th", {scope: "row"}, h("span", {class: "dot", "data-value": name}), name),
-      shown.map(([, profile]) => h("td", {}, signed(profile[name] ?? 0)))))));
+      shown.map(([title, profile]) => h("td", {}, plain.includes(title) ? (profile[name] ?? 0).toFixed(2) : signed(profile[name] ?? 0)))))));
 }

@@ -62,7 +62,6 @@ async function read() {
     const answer = await api.detect({text: given}, mine.signal);
     if (state.text !== given) return;
     state.before = answer.values;
-    state.clauses = clauses(given, answer.spans ?? []);
     complain("");
     if (state.wish?.words) translate();
     drawn();
@@ -71,6 +70,11 @@ async function read() {
       performance.mark("visa-first-detection");
       document.documentElement.dataset.detected = "yes";
     }
+    const spans = await api.spans({text: given}, mine.signal);
+    if (state.text !== given) return;
+    state.clauses = clauses(given, spans);
+    mark();
+    carriers();
   } catch (error) {
     if (error.name === "AbortError") return;
     if (error.status === 429) return setTimeout(() => state.text === given && read(), 1000 * (error.retryAfter || 1));
@@ -200,7 +204,11 @@ document.addEventListener("keydown", (event) => {
 });
 $("stop").addEventListener("click", () => rewriting?.abort());
 
-async function rewrite() {
+// What "Search longer" asks for: several times as much as the server does by itself, from another seed.
+const LONGER = {candidates: 24, rounds: 6, seed: 1};
+$("longer").addEventListener("click", () => rewrite(LONGER));
+
+async function rewrite(search) {
   if (rewriting) return;
   if (!state.text.trim()) return missing("Write or choose a text first.", text);
   if (!state.wish) return missing("Say whose values the text should speak, or drag the points on the circle.", $("persona"));
@@ -213,7 +221,7 @@ async function rewrite() {
   $("result").scrollIntoView({block: "nearest"});
   let outcome = null;
   try {
-    for await (const {event, data} of api.rewrite(record(given.text, given.wish), mine.signal)) {
+    for await (const {event, data} of api.rewrite(record(given.text, given.wish), mine.signal, search)) {
       if (event === "error") throw new Error(data.error?.message ?? data.error ?? "the rewrite failed");
       if (event === "outcome") outcome = data;
       else result.round(event, data);

@@ -1,4 +1,4 @@
-// The questionnaire, and the profiles that the server keeps.
+// Ways to a profile (statements, own texts, words, by hand), and the profiles that the server keeps.
 
 import * as api from "./api.js";
 import {circle, table} from "./circle.js";
@@ -10,19 +10,44 @@ import {NAMES, signed, ten, zero} from "./values.js";
 import * as say from "./words.js";
 
 theme();
-const ABOUT = "answers to twenty statements, centred";
-let target = null;
+
+// The profile on the circle, where it comes from, and, from texts, how sure it is.
+let target = null, about = "", sure = {};
 
 const wheel = circle($("circle"), {want(wanted) {
-  target = wanted;
-  wheel.show({target: null, before: target});
-  tell();
+  put(wanted, target && about && !about.endsWith("by hand") ? `${about}, then by hand` : "set by hand");
 }});
 
-function tell() {
-  $("reading").textContent = target ? say.person(target) : "";
+function put(profile, from, known = {}) {
+  [target, about, sure] = [profile, from, known];
+  wheel.show({before: target ?? zero(), target: null, uncertainty: sure.uncertainty ?? null});
+  $("reading").textContent = target ? (sure.texts ? say.texts(target, sure.uncertainty) : say.person(target)) : "";
   $("ready").hidden = !target;
+  $("said").textContent = "";
 }
+
+// — Ways to a profile
+
+const WAYS = ["answers", "texts", "words"];
+
+function way(name) {
+  for (const each of WAYS) {
+    const on = each === name;
+    $(`way-${each}`).setAttribute("aria-selected", on);
+    $(`way-${each}`).tabIndex = on ? 0 : -1;
+    $(`by-${each}`).hidden = !on;
+  }
+}
+for (const name of WAYS) $(`way-${name}`).addEventListener("click", () => way(name));
+$("ways").addEventListener("keydown", (event) => {
+  const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
+  if (!step) return;
+  const now = WAYS.findIndex((w) => $(`way-${w}`).tabIndex === 0);
+  const next = $(`way-${WAYS[(now + step + WAYS.length) % WAYS.length]}`);
+  next.click();
+  next.focus();
+});
+way("answers");
 
 async function questions() {
   const {items, answers: scale} = await (await fetch("data/questionnaire.json")).json();
@@ -40,14 +65,10 @@ async function questions() {
     const done = answers.filter(Boolean).length;
     $("again").hidden = done === 0;
     if (done === items.length) {
-      target = profile(items, answers);
-      wheel.show({before: target, target: null});
-      tell();
+      put(profile(items, answers), "answers to twenty statements, centred");
       if (new Set(answers).size === 1) $("reading").textContent = "Every answer is the same, so no value goes before another.";
     } else {
-      target = null;
-      wheel.show({before: zero(), target: null});
-      tell();
+      put(null, "");
       $("reading").textContent = done ? `${done} of ${items.length} answered.` : "Answer the statements, or drag the points.";
     }
   };
@@ -61,19 +82,86 @@ async function questions() {
   read();
 }
 
+// — From texts
+
+const files = [];
+
+const given = () => [...say.paragraphs($("texts").value), ...files];
+
+function counted() {
+  const n = given().length;
+  const words = n ? `${n} ${n === 1 ? "text" : "texts"}${files.length ? `, ${files.length} of them from files` : ""}.` : "";
+  $("texts-note").textContent = n && n < 8 ? `${words} More make it surer; twenty are a good beginning.` : words;
+  $("no-texts").hidden = n === 0;
+}
+$("texts").addEventListener("input", counted);
+$("files").addEventListener("change", async () => {
+  for (const file of $("files").files) files.push((await file.text()).trim());
+  files.splice(0, files.length, ...files.filter(Boolean));
+  $("files").value = "";
+  counted();
+});
+$("no-texts").addEventListener("click", () => {
+  $("texts").value = "";
+  files.length = 0;
+  $("sure").hidden = true;
+  counted();
+  $("texts").focus();
+});
+
+let reading = null;
+$("own").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const texts = given();
+  if (!texts.length) {
+    $("texts-note").textContent = "Write or paste a text first, or add files.";
+    return $("texts").focus();
+  }
+  reading?.abort();
+  const mine = reading = new AbortController();
+  $("texts-note").textContent = texts.length > 20 ? `Reading ${texts.length} texts …` : "Reading …";
+  try {
+    const answer = await api.estimate(texts, mine.signal);
+    counted();
+    put(answer.target, answer.about, {uncertainty: answer.uncertainty, texts: answer.texts});
+    $("sure-words").textContent = answer.notice;
+    $("sure-table").replaceChildren(table([["mean", answer.target], ["\u00b1", answer.uncertainty]], ["\u00b1"]));
+    $("sure").hidden = false;
+  } catch (error) {
+    if (error.name !== "AbortError") $("texts-note").textContent = error.message;
+  }
+});
+
+// — In words
+
+$("describe").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const words = $("words").value.trim();
+  if (!words) return $("words").focus();
+  try {
+    const answer = await api.translate(words, zero());
+    put(answer.target, words);
+    $("words-note").textContent = answer.notice ? `${answer.notice[0].toUpperCase()}${answer.notice.slice(1)}.` : "";
+  } catch (error) {
+    $("words-note").textContent = error.message;
+  }
+});
+
+// — Keeping it
+
 $("keep").addEventListener("submit", async (event) => {
   event.preventDefault();
   try {
     const name = $("name").value.trim();
-    await api.putProfile(name, {target, about: ABOUT});
+    await api.putProfile(name, {target, about, ...sure});
     $("said").textContent = `Saved as ${name}.`;
     await saved();
   } catch (error) {
     $("said").textContent = error.message;
   }
 });
-$("copy").addEventListener("click", () => copy(toml({name: $("name").value.trim(), about: ABOUT, target}), (words) => { $("said").textContent = words; }));
-$("use").addEventListener("click", () => go({name: "your answers", target}));
+$("copy").addEventListener("click", () => copy(toml({name: $("name").value.trim(), about, target, ...sure}), (words) => { $("said").textContent = words; }));
+$("use").addEventListener("click", () => go({name: about, target}));
 
 function go(wish) {
   store.set("wish", wish);
@@ -106,7 +194,7 @@ function entry(p) {
   const words = p.target ? say.person(p.target).replace(/^This person puts/, "Puts") : p.persona ? `“${p.persona}”` : `Asks for ${say.shift(p.shift)}.`;
   return h("li", {},
     h("button", {type: "button", class: "entry", onclick: () => go(p)},
-      h("span", {class: "entry-text"}, p.name), h("span", {class: "note"}, `${words}${p.about ? ` ${p.about}` : ""}`)),
+      h("span", {class: "entry-text"}, p.name), h("span", {class: "note"}, `${words}${p.about && p.about !== p.persona ? ` From ${p.about}.` : ""}`)),
     p.target && h("button", {type: "button", class: "plain", "aria-label": `Copy ${p.name} as TOML`, onclick: (event) => {
       const button = event.currentTarget;
       copy(toml(p), (said) => { button.textContent = said; });

@@ -9,6 +9,7 @@ const TITLES = {"rewritten": "Rewritten", "unchanged": "Nothing to change", "kep
 export function start() {
   $("result").hidden = false;
   $("outcome").hidden = true;
+  $("advice").hidden = true;
   $("h-result").textContent = "Rewriting";
   $("result").dataset.outcome = "running";
   $("reason").textContent = "";
@@ -58,6 +59,7 @@ export function finish(outcome) {
   $("result").dataset.outcome = outcome.outcome;
   $("reason").textContent = sentence(outcome.reason);
   const changed = outcome.outcome === "rewritten";
+  $("advice").hidden = outcome.outcome !== "kept-original";
   const pieces = changed ? diff(outcome.original, outcome.rewritten) : [{kind: "same", text: outcome.original}];
   const side = (text, other) => pieces
     ? pieces.filter((p) => p.kind !== other).map((p) => p.kind === "same" ? p.text

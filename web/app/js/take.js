@@ -20,12 +20,13 @@ export function tomlString(text) {
 }
 
 // A profile file, as `visa profile` writes it.
-export function toml({name = "", about = "", target}) {
-  const numbers = ten(target).map((x, i) => `${NAMES[i]} = ${round(x).toFixed(2)}`);
+export function toml({name = "", about = "", target, uncertainty = null, texts = 0}) {
+  const numbers = (profile) => ten(profile).map((x, i) => `${NAMES[i]} = ${round(x).toFixed(2)}`).join("\n");
   const head = [];
   if (name) head.push(`name = ${tomlString(name)}`);
   if (about) head.push(`about = ${tomlString(about)}`);
-  return `${head.join("\n")}${head.length ? "\n\n" : ""}[target]\n${numbers.join("\n")}\n`;
+  if (texts) head.push(`texts = ${texts}`);
+  return `${head.join("\n")}${head.length ? "\n\n" : ""}[target]\n${numbers(target)}\n${uncertainty ? `\n[uncertainty]\n${numbers(uncertainty)}\n` : ""}`;
 }
 
 const words = (target) => ten(target).map((x, i) => [NAMES[i], round(x)]).filter(([, x]) => x !== 0)

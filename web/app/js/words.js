@@ -12,19 +12,19 @@ export function strength(x) {
   return `${how} ${x > 0 ? "embraces" : "rejects"} it`;
 }
 
-// A profile in a sentence.
-export function profile(values) {
+// A profile in a sentence; `s` is the ending of its verbs, none for several texts.
+export function profile(values, s = "s") {
   const all = ten(values).map((x, i) => ({name: NAMES[i], x})).sort((a, b) => Math.abs(b.x) - Math.abs(a.x));
   const loud = all.filter((v) => Math.abs(v.x) >= 0.12).slice(0, 4);
   const up = loud.filter((v) => v.x > 0).map((v) => v.name);
   const down = loud.filter((v) => v.x < 0).map((v) => v.name);
   if (!up.length && !down.length) {
     const faint = all.filter((v) => v.x >= SILENT).slice(0, 2).map((v) => v.name);
-    return faint.length ? `Hardly speaks of values; faintly of ${list(faint)}.` : "Speaks of no value.";
+    return faint.length ? `Hardly speak${s} of values; faintly of ${list(faint)}.` : `Speak${s} of no value.`;
   }
   const parts = [];
-  if (up.length) parts.push(`speaks ${up.length > 1 ? "mostly " : ""}${list(up)}`);
-  if (down.length) parts.push(`rejects ${list(down)}`);
+  if (up.length) parts.push(`speak${s} ${up.length > 1 ? "mostly " : ""}${list(up)}`);
+  if (down.length) parts.push(`reject${s} ${list(down)}`);
   const text = parts.join(", and ");
   return `${text[0].toUpperCase()}${text.slice(1)}.`;
 }
@@ -38,6 +38,16 @@ export function person(values) {
   const parts = [first.length && `puts ${list(first)} first`, last.length && `${list(last)} last`].filter(Boolean);
   return `This person ${first.length ? "" : "puts "}${parts.join(", ")}.`;
 }
+
+// A person's texts in a sentence: only what is loud, and beyond its own uncertainty.
+export function texts(values, uncertainty) {
+  const known = Object.fromEntries(NAMES.map((n) => [n, Math.abs(values[n] ?? 0) > (uncertainty?.[n] ?? 0) ? values[n] ?? 0 : 0]));
+  const all = profile(known, "");
+  return `These texts ${all[0].toLowerCase()}${all.slice(1)}`;
+}
+
+// Texts of a field: an empty line stands between two.
+export const paragraphs = (text) => text.replaceAll("\r", "").split(/\n[ \t]*\n+/).map((t) => t.trim()).filter(Boolean);
 
 // A shift in a sentence: what a wish asks for.
 export function shift(values) {

@@ -49,7 +49,7 @@ pub(crate) struct WholeChoice {
 impl WholeChoice {
     pub(crate) fn parse(raw: &RawValue, place: usize, kind: Kind) -> Result<Self, RawError> {
         let choice = RawObject::parse(raw.get().as_bytes())?;
-        let index = choice.value("index").and_then(|v| v.as_u64());
+        let index = choice.value("index")?.and_then(|v| v.as_u64());
         Ok(Self {
             index: index.and_then(|i| usize::try_from(i).ok()).unwrap_or(place),
             choice,
@@ -59,14 +59,13 @@ impl WholeChoice {
 
     /// The texts, or why they stay as they are.
     pub(crate) fn held(&self) -> Result<Held, RawError> {
-        if self.choice.value("finish_reason") == Some("content_filter".into()) {
+        if self.choice.value("finish_reason")? == Some("content_filter".into()) {
             return Ok(Held::Untouched("content-filter"));
         }
         if self.kind == Kind::Text {
-            return Ok(held_text(self.choice.value("text")));
+            return Ok(held_text(self.choice.value("text")?));
         }
-        let message = self.message()?;
-        Ok(held_message(&message))
+        held_message(&self.message()?)
     }
 
     fn message(&self) -> Result<RawObject, RawError> {
@@ -95,7 +94,7 @@ impl WholeChoice {
             let mut parts = Vec::new();
             for raw in raw_list(&content)? {
                 let mut part = RawObject::parse(raw.get().as_bytes())?;
-                if is_text_part(&part)
+                if is_text_part(&part)?
                     && let Some(text) = texts.next()
                 {
                     part.remove("annotations");
@@ -117,8 +116,8 @@ impl WholeChoice {
     }
 }
 
-fn is_text_part(part: &RawObject) -> bool {
-    part.value("text").is_some_and(|t| t.is_string())
+fn is_text_part(part: &RawObject) -> Result<bool, RawError> {
+    Ok(part.value("text")?.is_some_and(|t| t.is_string()))
 }
 
 fn held_text(text: Option<Value>) -> Held {
@@ -128,39 +127,46 @@ fn held_text(text: Option<Value>) -> Held {
     }
 }
 
-fn held_message(message: &RawObject) -> Held {
-    let given = |name: &str| match message.value(name) {
-        None | Some(Value::Null) => false,
-        Some(Value::Array(list)) => !list.is_empty(),
-        Some(Value::String(text)) => !text.is_empty(),
-        Some(_) => true,
+fn held_message(message: &RawObject) -> Result<Held, RawError> {
+    let given = |name: &str| {
+        Ok(match message.value(name)? {
+            None | Some(Value::Null) => false,
+            Some(Value::Array(list)) => !list.is_empty(),
+            Some(Value::String(text)) => !text.is_empty(),
+            Some(_) => true,
+        })
     };
-    if given("tool_calls") || given("function_call") {
-        return Held::Untouched("tool-call");
+    if given("tool_calls")? || given("function_call")? {
+        return Ok(Held::Untouched("tool-call"));
     }
-    if given("refusal") {
-        return Held::Untouched("refusal");
+    if given("refusal")? {
+        return Ok(Held::Untouched("refusal"));
     }
-    if given("audio") {
-        return Held::Untouched("audio");
+    if given("audio")? {
+        return Ok(Held::Untouched("audio"));
     }
-    match message.value("content") {
-        Some(Value::Array(parts)) => {
-            let refused = parts.iter().any(|p| p.get("refusal").is_some());
-            let texts: Vec<String> = parts
-                .iter()
-                .filter_map(|p| p.get("text")?.as_str().map(str::to_string))
-                .collect();
-            if refused {
-                Held::Untouched("refusal")
-            } else if texts.is_empty() || texts.iter().any(|t| t.trim().is_empty()) {
-                Held::Untouched("no-text")
-            } else {
-                Held::Texts(texts)
-            }
+    match message.get("content") {
+        Some(content) if content.trim_start().starts_with('[') => held_parts(content),
+        _ => Ok(held_text(message.value("content")?)),
+    }
+}
+
+/// The texts among a message's parts; what the other parts hold is not looked at.
+fn held_parts(content: &str) -> Result<Held, RawError> {
+    let mut texts = Vec::new();
+    for raw in raw_list(content)? {
+        let part = RawObject::parse(raw.get().as_bytes())?;
+        if part.get("refusal").is_some() {
+            return Ok(Held::Untouched("refusal"));
         }
-        content => held_text(content),
+        if let Some(Value::String(text)) = part.value("text")? {
+            texts.push(text);
+        }
     }
+    if texts.is_empty() || texts.iter().any(|t| t.trim().is_empty()) {
+        return Ok(Held::Untouched("no-text"));
+    }
+    Ok(Held::Texts(texts))
 }
 
 /// A choice of a stream, put together from its deltas.
@@ -270,6 +276,23 @@ mod tests {
         );
         check(r#"{"message":{"content":" "}}"#, Held::Untouched("no-text"));
         check(r#"{"message":{"content":5}}"#, Held::Untouched("no-text"));
+        check(
+            r#"{"message":{"content":[{"type":"text","text":"a"},{"type":"x","n":1e400}]}}"#,
+            texts(&["a"]),
+        );
+    }
+
+    /// A text that cannot be read is not the same as none: it would pass unjudged.
+    #[test]
+    fn what_cannot_be_read_is_no_silence() {
+        for json in [
+            r#"{"message":{"content":"half a pair: \ud83d"}}"#,
+            r#"{"message":{"content":[{"type":"text","text":"\ud83d"}]}}"#,
+            r#"{"message":{"content":"a","tool_calls":[1e400]}}"#,
+        ] {
+            let error = whole(json, Kind::Chat).held().expect_err(json).to_string();
+            assert!(error.contains("cannot be read"), "{json}: {error}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::mpsc;
-use visa_wire::raw::RawObject;
+use visa_wire::raw::{RawError, RawObject};
 
 use crate::app::Shared;
 use crate::body::JsonBytes;
@@ -102,14 +102,13 @@ async fn proxy(
     headers: HeaderMap,
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
-    let mut object =
-        RawObject::parse(&body.0).map_err(|e| ApiError::bad(format!("the body: {e}")))?;
+    let mut object = RawObject::parse(&body.0).map_err(unreadable)?;
     let control: Control = match object.remove("visa") {
         None => Control::default(),
         Some(raw) => serde_json::from_str(raw.get())
             .map_err(|e| ApiError::bad(format!("the member visa: {e}")))?,
     };
-    let messages = match object.value("messages") {
+    let messages = match object.value("messages").map_err(unreadable)? {
         Some(Value::Array(messages)) => messages,
         _ => Vec::new(),
     };
@@ -120,12 +119,12 @@ async fn proxy(
             messages.len()
         )));
     }
-    let user = match object.value("user") {
+    let user = match object.value("user").map_err(unreadable)? {
         Some(Value::String(user)) => Some(user),
         _ => None,
     };
     let wish = wish(&app, control, &headers, profile.as_deref(), user.as_deref()).await?;
-    let streams = object.value("stream") == Some(Value::Bool(true));
+    let streams = object.value("stream").map_err(unreadable)? == Some(Value::Bool(true));
     let query = query_of(&messages);
     let judge = match (wish.mode, wish.goal.clone()) {
         (Mode::Hold, Some(goal)) => {
@@ -137,7 +136,7 @@ async fn proxy(
                 app: app.clone(),
                 goal,
                 query: query.clone(),
-                untouched: structured(&object),
+                untouched: structured(&object).map_err(unreadable)?,
             })
         }
         _ => None,
@@ -166,11 +165,15 @@ async fn proxy(
     respond(asked, answer, streams).await
 }
 
+fn unreadable(error: RawError) -> ApiError {
+    ApiError::bad(format!("the body: {error}"))
+}
+
 /// Answers whose form the caller fixed are data for programs, not prose.
-fn structured(object: &RawObject) -> Option<&'static str> {
+fn structured(object: &RawObject) -> Result<Option<&'static str>, RawError> {
     let format = object.value("response_format")?;
-    let kind = format.get("type")?.as_str()?;
-    (kind != "text").then_some("structured")
+    let kind = format.as_ref().and_then(|f| f.get("type")?.as_str());
+    Ok(kind.filter(|k| *k != "text").map(|_| "structured"))
 }
 
 async fn respond(asked: Asked, answer: Answer, streams: bool) -> Result<Response, ApiError> {

@@ -210,7 +210,7 @@ fn play(held: &Held, verdicts: &[Verdict], kind: Kind) -> Result<Vec<String>, Up
         let mut begins = Vec::new();
         for (place, raw) in list.into_iter().enumerate() {
             let choice = RawObject::parse(raw.get().as_bytes())?;
-            let value = choice.value("index").unwrap_or(place.into());
+            let value = choice.value("index")?.unwrap_or(place.into());
             let index = index_of(&json!({"index": value}), place)?;
             if !rewritten.contains_key(&index) {
                 kept.push(raw);
@@ -220,7 +220,7 @@ fn play(held: &Held, verdicts: &[Verdict], kind: Kind) -> Result<Vec<String>, Up
             if first {
                 begins.push(index);
             }
-            let ends = choice.value("finish_reason").is_some_and(|r| !r.is_null());
+            let ends = choice.value("finish_reason")?.is_some_and(|r| !r.is_null());
             if first || ends {
                 kept.push(empty(choice, kind, first, ends)?);
             }
@@ -238,7 +238,7 @@ fn play(held: &Held, verdicts: &[Verdict], kind: Kind) -> Result<Vec<String>, Up
                 speak(&chunk, *index, &rewritten[index], kind, &mut out)?;
             }
         }
-        let usage = chunk.value("usage").is_some_and(|u| !u.is_null());
+        let usage = chunk.value("usage")?.is_some_and(|u| !u.is_null());
         if !kept.is_empty() || !had_choices || usage {
             let mut chunk = chunk.clone();
             chunk.set("choices", &kept).map_err(shape)?;

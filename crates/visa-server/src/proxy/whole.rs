@@ -29,7 +29,7 @@ fn open(bytes: &[u8], kind: Kind) -> Result<(RawObject, Vec<WholeChoice>), Upstr
         Err(WireError::Truncated { .. } | WireError::EmptyBody) => UpstreamError::Cut,
         _ => error.into(),
     })?;
-    if let Some(error) = body.value("error").filter(|e| !e.is_null()) {
+    if let Some(error) = body.value("error")?.filter(|e| !e.is_null()) {
         let words = error.get("message").and_then(|m| m.as_str());
         let words = words.map_or_else(|| error.to_string(), str::to_string);
         return Err(UpstreamError::Reports(words.chars().take(300).collect()));

@@ -61,6 +61,35 @@ async fn one_object_or_a_list_in_order_with_errors_in_their_place() {
 }
 
 #[tokio::test]
+async fn people_are_estimated_from_their_texts() {
+    let server = start(|o| o.limits.records = 4).await;
+    let ines = json!({"texts": [TEXT, {"text": "Freedom!", "context": "Why?"}, "Keep the fire."]});
+    let made = server.post("/v1/estimate", &ines).await.ok();
+    assert_eq!((&made["texts"], &made["id"]), (&json!(3), &json!(1)));
+    assert!(made["needed"].as_u64().expect("a number") >= 2);
+    assert_eq!(made["uncertainty"].as_object().map(|u| u.len()), Some(10));
+    // A text alone has the values that it is read with.
+    let one =
+        json!([{"id": "a", "texts": [TEXT]}, {"texts": [" "]}, {"texts": [TEXT, "Freedom!"]}]);
+    let list = server.post("/v1/estimate", &one).await.ok();
+    let read = server.post("/v1/detect", &json!({"text": TEXT})).await.ok();
+    let power = |v: &Value| v["power"].as_f64().expect("a number");
+    assert!((power(&list[0]["target"]) - power(&read["values"])).abs() < 1e-4);
+    assert!(list[0]["uncertainty"].is_null() && list[0]["id"] == "a");
+    assert!(list[1]["error"].to_string().contains("text 1 is empty"));
+    assert_eq!(list[2]["texts"], 2);
+    let many = json!({"texts": [TEXT, TEXT, TEXT, TEXT, TEXT]});
+    server
+        .post("/v1/estimate", &many)
+        .await
+        .fails(413, "5 texts and the limit is 4");
+    server
+        .post("/v1/estimate", &json!({"texts": []}))
+        .await
+        .fails(400, "list of texts is empty");
+}
+
+#[tokio::test]
 async fn translate_and_score_answer_as_the_command_line() {
     let server = start(|_| ()).await;
     let answer = server

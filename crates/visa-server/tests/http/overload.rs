@@ -86,6 +86,42 @@ async fn a_long_queue_of_rewrites_is_refused_before_the_upstream_is_asked() {
 }
 
 #[tokio::test]
+async fn a_stop_waits_no_longer_than_its_grace() {
+    let mut server = start(|o| {
+        o.grace = Duration::from_millis(300);
+        o.rewrite.rounds = 100;
+        o.rewrite.candidates = 64;
+    })
+    .await;
+    let body = json!({"text": "We share what we have, so that nobody goes hungry. ".repeat(8), "shift": {"power": 1.0, "benevolence": -1.0}});
+    let asking = server
+        .http
+        .post(format!("{}/v1/rewrite?min_progress=1", server.base))
+        .json(&body);
+    let asking = tokio::spawn(asking.send());
+    let begun = async {
+        while !server
+            .get("/metrics")
+            .await
+            .text
+            .contains("visa_batch_items_count{stage=\"rewrite\"} 1")
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), begun)
+        .await
+        .expect("it begins");
+    server.stop();
+    let ended = &mut server.ended;
+    tokio::time::timeout(Duration::from_secs(20), ended)
+        .await
+        .expect("the server ends although the rewrite would not")
+        .expect("no panic");
+    assert!(asking.await.expect("no panic").is_err(), "it was cut off");
+}
+
+#[tokio::test]
 async fn work_of_clients_that_left_is_dropped() {
     let server = start(|o| {
         o.engine.rewriters = 1;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::Deserialize;
-use visa_align::person::estimate;
+use visa_align::person::{PRECISION, TextsInput};
 use visa_align::{Detector, NamedProfile, Text, Translation, Translator, Trunk, explicit};
 use visa_values::{Profile, Target};
 
@@ -99,7 +99,7 @@ pub(crate) struct TextsArguments {
     /// Files of one person: each a text, or JSON Lines of {"text", "context"?}; without them --input is read, a person a line: {"texts"}
     files: Vec<PathBuf>,
     /// Half the width of the 95 % interval that every value should have, for the count of texts needed
-    #[arg(long, value_name = "X", env = "VISA_PRECISION", default_value_t = 0.1)]
+    #[arg(long, value_name = "X", env = "VISA_PRECISION", default_value_t = PRECISION)]
     precision: f32,
     #[command(flatten)]
     keep: KeepArgs,
@@ -109,28 +109,6 @@ pub(crate) struct TextsArguments {
     io: IoArgs,
     #[command(flatten)]
     common: Common,
-}
-
-#[derive(Debug, Deserialize)]
-struct TextsInput {
-    texts: Vec<OneText>,
-}
-
-/// A text alone, or with what it answers.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum OneText {
-    Alone(String),
-    Beside(Text),
-}
-
-impl OneText {
-    fn text(&self) -> Text {
-        match self {
-            OneText::Alone(text) => Text::new(text.clone()),
-            OneText::Beside(text) => text.clone(),
-        }
-    }
 }
 
 impl Record for TextsInput {
@@ -148,9 +126,7 @@ impl Record for TextsInput {
             }
         }
         texts.retain(|t| !t.trim().is_empty());
-        Ok(Self {
-            texts: texts.into_iter().map(OneText::Alone).collect(),
-        })
+        Ok(Self::new(texts.into_iter().map(Text::new)))
     }
 }
 
@@ -177,7 +153,7 @@ pub(crate) fn texts(arguments: TextsArguments) -> Result<(), Failure> {
         for file in &files {
             texts.extend(read(file).map_err(Failure::Input)?);
         }
-        Some(TextsInput { texts })
+        Some(TextsInput::new(texts))
     };
     let mut detector = Lazy::new(|| {
         let models = which.find()?;
@@ -211,43 +187,21 @@ fn person(
     precision: f32,
     keeper: &Keeper,
 ) -> anyhow::Result<Made> {
-    let texts: Vec<Text> = input.texts.iter().map(OneText::text).collect();
-    if let Some(i) = texts.iter().position(|t| t.text.trim().is_empty()) {
-        bail!("text {} is empty; give at least one word", i + 1);
-    }
     let readings: Vec<Profile> = detector
-        .detect(&texts)?
+        .detect(&input.texts()?)?
         .into_iter()
         .map(|d| d.profile)
         .collect();
-    let found = estimate(&readings, precision)?;
-    let count = match found.texts {
-        1 => "one text".to_string(),
-        n => format!("{n} texts"),
-    };
-    let mut made = Made::new(NamedProfile {
-        uncertainty: found.uncertainty,
-        texts: u32::try_from(found.texts).ok(),
-        ..NamedProfile::of(found.mean, format!("the mean of {count}"))
-    });
+    let found = input.person(&readings, precision)?;
+    let mut made = Made::new(found.profile);
     made.needed = found.needed;
-    made.notice = Some(match found.needed {
-        None => {
-            "One text says nothing of how sure this is; give several, better twenty.".to_string()
-        }
-        Some(needed) if needed <= found.texts => {
-            format!("{count} are enough: every value is known to ±{precision:.2} or better.")
-        }
-        Some(needed) => format!(
-            "{count} are not enough to know every value to ±{precision:.2}; about {needed} are needed."
-        ),
-    });
+    made.notice = Some(found.notice);
     keeper.keep(&mut made.profile)?;
     Ok(made)
 }
 
 /// One file as texts: a line a text when it is JSON Lines, else one text.
-fn read(path: &Path) -> anyhow::Result<Vec<OneText>> {
+fn read(path: &Path) -> anyhow::Result<Vec<Text>> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let text = text.trim_start_matches('\u{feff}');
     let lines = text.trim_start().starts_with('{');
@@ -255,15 +209,14 @@ fn read(path: &Path) -> anyhow::Result<Vec<OneText>> {
         if text.trim().is_empty() {
             bail!("{}: the file is empty", path.display());
         }
-        return Ok(vec![OneText::Alone(text.to_string())]);
+        return Ok(vec![Text::new(text)]);
     }
     text.lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty())
         .map(|(i, line)| {
-            let text: Text = serde_json::from_str(line)
-                .with_context(|| format!("{}: line {}", path.display(), i + 1))?;
-            Ok(OneText::Beside(text))
+            serde_json::from_str(line)
+                .with_context(|| format!("{}: line {}", path.display(), i + 1))
         })
         .collect()
 }
