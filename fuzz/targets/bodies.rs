@@ -21,7 +21,9 @@ fuzz_target!(|bytes: &[u8]| {
     for name in &names {
         assert_eq!(object.get(name), again.get(name), "{name:?}");
     }
-    if deep <= 64 && let Ok(whole) = serde_json::from_slice::<Value>(bytes) {
+    if deep <= 64
+        && let Ok(whole) = serde_json::from_slice::<Value>(bytes)
+    {
         for name in &names {
             let value = object.value(name).expect("it was read as a whole");
             assert_eq!(value.as_ref(), whole.get(name), "{name:?}");

@@ -17,7 +17,10 @@ fuzz_target!(|bytes: &[u8]| {
         let prompts = reward.prompts.unwrap_or_default();
         for (i, query) in reward.query.iter().enumerate() {
             let answer = answer_of(query, prompts.get(i).map(String::as_str));
-            assert!(answer.len() <= query.len(), "an answer is part of its query");
+            assert!(
+                answer.len() <= query.len(),
+                "an answer is part of its query"
+            );
         }
     }
     let _ = read::<RewardRequest>(bytes);

@@ -23,7 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some(input) = read::<RewriteInput>(bytes)
         && let Ok(request) = input.request(None, None)
     {
-        assert!(!request.text.text.trim().is_empty(), "a text has a word");
+        assert!(!request.text.trim().is_empty(), "a text has a word");
     }
     if let Some(input) = read::<TextsInput>(bytes)
         && let Ok(texts) = input.texts()
