@@ -193,7 +193,7 @@ fn table(metrics: &[(String, f64)]) -> String {
     let find = |name: &&str| metrics.iter().find(|(n, _)| n == name);
     let shown: Vec<String> = SHOWN
         .iter()
-        .filter_map(|name| find(name))
+        .filter_map(find)
         .map(|(name, x)| format!("{name:<26} {:>9}", short(*x)))
         .collect();
     let lines: Vec<String> = shown.chunks(3).map(|line| line.join("   ")).collect();

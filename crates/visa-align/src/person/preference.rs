@@ -333,6 +333,7 @@ fn cholesky(m: &Matrix) -> Matrix {
 fn inverse(m: &Matrix) -> Matrix {
     let root = cholesky(m);
     let mut out = [[0.0; 10]; 10];
+    #[allow(clippy::needless_range_loop)]
     for column in 0..10 {
         let mut y = [0.0; 10];
         for i in 0..10 {

@@ -8,8 +8,11 @@ use super::fluency::Surprise;
 use super::measure::{Reading, Surface, correlation, distinct};
 use crate::Figure;
 
+/// A measure by name.
+type Mean = (&'static str, fn(&Reading) -> f64);
+
 /// The figures of a reading that are means over rewrites.
-const MEANS: [(&str, fn(&Reading) -> f64); 9] = [
+const MEANS: [Mean; 9] = [
     ("consistency", |r| f64::from(r.consistency())),
     ("forward", |r| f64::from(r.forward)),
     ("backward", |r| f64::from(r.backward)),

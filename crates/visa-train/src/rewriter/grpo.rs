@@ -226,7 +226,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
-    use crate::rewriter::testing::{self, Letters, Picky};
+    use crate::rewriter::testing::{self, Letters, Picky, Squeamish};
 
     fn recipe(dir: &Path) -> GrpoRecipe {
         visa_align::testing::rewriter(&dir.join("rewriter"));
@@ -261,11 +261,10 @@ mod tests {
         }
     }
 
-    fn judges(refused: &'static str) -> Judges<'static> {
-        let checker: &'static Picky = Box::leak(Box::new(Picky(refused)));
+    fn judges() -> Judges<'static> {
         Judges {
             values: &Letters,
-            checker,
+            checker: &Picky(""),
         }
     }
 
@@ -289,7 +288,7 @@ mod tests {
         recipe.trainer.schedule.shape = crate::schedule::Shape::Wsd;
         recipe.trainer.schedule.decay = 1;
         let whole = context("whole").out;
-        train(&recipe, judges(""), &context("whole")).unwrap();
+        train(&recipe, judges(), &context("whole")).unwrap();
         for line in lines(&whole, "train") {
             for name in [
                 "loss",
@@ -326,15 +325,15 @@ mod tests {
 
         let mut first = recipe.clone();
         first.trainer.steps = 3;
-        train(&first, judges(""), &context("parts")).unwrap();
+        train(&first, judges(), &context("parts")).unwrap();
         stop.store(true, Ordering::Relaxed);
-        let error = train(&recipe, judges(""), &context("parts")).unwrap_err();
+        let error = train(&recipe, judges(), &context("parts")).unwrap_err();
         assert!(
             matches!(error, Error::Interrupted { step: 3, .. }),
             "{error}"
         );
         stop.store(false, Ordering::Relaxed);
-        train(&recipe, judges(""), &context("parts")).unwrap();
+        train(&recipe, judges(), &context("parts")).unwrap();
         assert_eq!(weights(&whole), weights(&context("parts").out));
     }
 
@@ -364,7 +363,7 @@ mod tests {
         recipe.trainer.steps = 2;
         recipe.reward.fluency = 0.0;
         recipe.reward.relevance = 0.0;
-        train(&recipe, judges(""), &context).unwrap();
+        train(&recipe, judges(), &context).unwrap();
         assert!(
             context
                 .out
@@ -381,14 +380,18 @@ mod tests {
         let context = |out: &str| crate::lm::tests::context(dir.path(), out, &stop);
         let mut recipe = recipe(dir.path());
         recipe.prompts = 6;
-        train(&recipe, judges("red"), &context("some")).unwrap();
+        let squeamish = Judges {
+            values: &Squeamish("red"),
+            checker: &Picky(""),
+        };
+        train(&recipe, squeamish, &context("some")).unwrap();
         let dropped: f64 = lines(&context("some").out, "train")
             .iter()
             .map(|line| line["groups_dropped"].as_f64().unwrap())
             .sum();
         assert!(dropped > 0.0);
         recipe.grpo.max_dropped = 0.01;
-        let error = train(&recipe, judges("red"), &context("many")).unwrap_err();
+        let error = train(&recipe, squeamish, &context("many")).unwrap_err();
         assert!(error.to_string().contains("max_dropped is 0.01"), "{error}");
     }
 }

@@ -148,7 +148,7 @@ fn what_use_throws_away_is_worth_nothing() {
         " because it is nice",
         "",
         " of the town",
-        ", so that 7 more come",
+        ", so that 4711 more come",
         ", out of love for all",
     ];
     let groups: Vec<Vec<Completion>> = items

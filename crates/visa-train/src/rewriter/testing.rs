@@ -38,6 +38,18 @@ impl Values for Letters {
     }
 }
 
+/// Reads as [`Letters`] does, but not what holds this word.
+pub(crate) struct Squeamish(pub(crate) &'static str);
+
+impl Values for Squeamish {
+    fn profiles(&self, texts: &[Text]) -> visa_align::Result<Vec<Profile>> {
+        if texts.iter().any(|text| text.text.contains(self.0)) {
+            return Err(AlignError::Empty { what: "text" });
+        }
+        Letters.profiles(texts)
+    }
+}
+
 /// Says of every pair that this much is kept.
 pub(crate) struct Same(pub(crate) f32);
 

@@ -46,7 +46,12 @@ fn choices_become_a_profile_that_rewrite_takes() {
         (&3.into(), &"ines".into())
     );
     let number = |of: &str, value: &str| found[of][value].as_f64().expect("a number");
-    assert!(number("target", "security") > 0.2 && number("target", "power") < 0.0);
+    // What the text of the third choice says is up to a random model, but it is one of three.
+    let security = number("target", "security");
+    assert!(
+        security > 0.2 && security > number("target", "power") + 0.2,
+        "{found}"
+    );
     assert!(number("uncertainty", "security") < number("uncertainty", "hedonism"));
     assert!(found["sure"].as_f64().expect("a number") > 0.2);
     assert!(found["question"]["tells"].as_f64().expect("a number") > 0.0);
