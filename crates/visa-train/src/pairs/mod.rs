@@ -187,7 +187,7 @@ pub fn write(
 /// All pairs: made, judged, thinned, each once, split by topic.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn make(
     recipe: &PairsRecipe,
     judges: Option<&Judges<'_>>,

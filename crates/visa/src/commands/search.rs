@@ -1,7 +1,7 @@
 //! `visa search`: no target, only feedback. What somebody likes better of two texts, or how they rate texts, becomes the
 //! profile that they would have a text speak, with how sure that is and which question would tell the most.
 //!
-//! Two levels. The outer one is a preference model over profiles ([`preference`]). The inner one, when a text is given,
+//! Two levels. The outer one is a preference model over profiles (`visa_align::person`). The inner one, when a text is given,
 //! asks the rewriter for the best rewrite at growing shares of the way to the estimated ideal, and at an ideal drawn from
 //! the posterior; the rewrites that nothing beats in predicted preference and consistency are the front, and the target
 //! behind the best of them is what is kept. Without a text the ideal itself is kept.
