@@ -20,7 +20,8 @@ const CHOICES: &str = r#"{"chosen": {"security": 0.9}, "other": {"security": -0.
 
 #[test]
 fn choices_become_a_profile_that_rewrite_takes() {
-    let (dir, path) = file(CHOICES);
+    // Profiles alone: what a random model reads in a text is anything.
+    let (dir, path) = file(&CHOICES.replace("\"We keep the door locked.\"", "{\"security\": 0.6}"));
     let saved = dir.path().join("found.toml");
     let (path, saved) = (
         path.to_str().expect("UTF-8"),
