@@ -96,7 +96,10 @@ async function page(send, listeners) {
     async until(expression, what = expression, ms = 15000) {
       const end = Date.now() + ms;
       for (;;) {
-        const value = await evaluate(expression);
+        // A page that is just being left has no answer yet.
+        const value = await evaluate(expression).catch((error) => {
+          if (!/navigated or closed|context was destroyed|find context/.test(error.message)) throw error;
+        });
         if (value) return value;
         if (Date.now() > end) throw new Error(`waited ${ms / 1000} s in vain for: ${what}`);
         await new Promise((again) => setTimeout(again, 25));

@@ -210,7 +210,8 @@ async function profiles() {
   assert.match(await text("#alike"), /^Much alike/);
   step(`twenty answers: ${await text("#reading")}`);
   await everyWay("profiles");
-  await page.evaluate(`[...document.querySelectorAll("#saved .entry")].find((b) => b.textContent.startsWith("journey-one")).click()`);
+  // Leaves the page, so the click waits until the call has its answer.
+  await page.evaluate(`setTimeout(() => [...document.querySelectorAll("#saved .entry")].find((b) => b.textContent.startsWith("journey-one")).click())`);
   await page.until("document.querySelector('#wish-note')?.textContent === 'Saved profile: journey-one.'", "the profile as the wish");
   await page.go(`${base}profile.html`);
   for (const name of ["journey-one", "journey-two"]) {
