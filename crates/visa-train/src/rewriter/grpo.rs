@@ -226,7 +226,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
-    use crate::rewriter::testing::{self, Letters, Picky, Squeamish};
+    use crate::rewriter::testing::{self, Letters, Picky, Squeamish, weights};
 
     fn recipe(dir: &Path) -> GrpoRecipe {
         visa_align::testing::rewriter(&dir.join("rewriter"));
@@ -266,10 +266,6 @@ mod tests {
             values: &Letters,
             checker: &Picky(""),
         }
-    }
-
-    fn weights(out: &Path) -> Vec<u8> {
-        std::fs::read(out.join("model/model.safetensors")).unwrap()
     }
 
     fn lines(out: &Path, kind: &str) -> Vec<serde_json::Value> {

@@ -484,7 +484,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
-    use crate::rewriter::testing::{self, Letters, Picky};
+    use crate::rewriter::testing::{self, Letters, Picky, weights};
 
     fn recipe(dir: &Path) -> PrefsRecipe {
         visa_align::testing::rewriter(&dir.join("rewriter"));
@@ -517,10 +517,6 @@ mod tests {
         values: &Letters,
         checker: &Picky(""),
     };
-
-    fn weights(out: &Path) -> Vec<u8> {
-        std::fs::read(out.join("model/model.safetensors")).unwrap()
-    }
 
     #[test]
     fn answers_become_pairs_and_pairs_a_policy_that_resumes_to_the_same_bytes() {

@@ -108,6 +108,20 @@ fn settings_that_make_no_sense_are_refused() {
     refused(none, "all weights");
 }
 
+/// What the reward says of a group of completions for each item.
+fn judge(reward: &mut ClauseReward<'_>, items: &[Item], groups: &[Vec<Completion>]) -> Vec<Judged> {
+    let rollouts: Vec<Rollout<'_>> = items
+        .iter()
+        .zip(groups)
+        .map(|(item, completions)| Rollout {
+            prompt: &item.prompt.ids,
+            completions,
+        })
+        .collect();
+    reward.expect(items.to_vec());
+    reward.score(&rollouts).unwrap()
+}
+
 /// What a text would be as a completion of an item.
 fn completion(asker: &Asker, item: &Item, clause: &str) -> Completion {
     let tokenizer = asker.tokenizer();
@@ -162,16 +176,7 @@ fn what_use_throws_away_is_worth_nothing() {
             group
         })
         .collect();
-    let rollouts: Vec<Rollout<'_>> = items
-        .iter()
-        .zip(&groups)
-        .map(|(item, completions)| Rollout {
-            prompt: &item.prompt.ids,
-            completions,
-        })
-        .collect();
-    reward.expect(items.clone());
-    let judged = reward.score(&rollouts).unwrap();
+    let judged = judge(&mut reward, &items, &groups);
     for group in &judged {
         let terms = group.as_ref().unwrap();
         let names: Vec<&str> = terms.iter().map(|term| term.name.as_str()).collect();
@@ -226,16 +231,7 @@ fn a_judge_that_fails_on_one_text_costs_that_group_alone() {
         .iter()
         .map(|item| vec![completion(&asker, item, " because it is nice"); 2])
         .collect();
-    let rollouts: Vec<Rollout<'_>> = items
-        .iter()
-        .zip(&groups)
-        .map(|(item, completions)| Rollout {
-            prompt: &item.prompt.ids,
-            completions,
-        })
-        .collect();
-    reward.expect(items.clone());
-    let judged = reward.score(&rollouts).unwrap();
+    let judged = judge(&mut reward, &items, &groups);
     let mut failed = 0;
     for (item, group) in items.iter().zip(&judged) {
         assert_eq!(group.is_err(), item.text.contains("red"), "{}", item.text);

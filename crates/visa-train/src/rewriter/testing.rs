@@ -115,6 +115,11 @@ pub(crate) fn rows(count: usize) -> Vec<Row> {
         .collect()
 }
 
+/// The bytes of the model that a run left.
+pub(crate) fn weights(out: &Path) -> Vec<u8> {
+    std::fs::read(out.join("model/model.safetensors")).unwrap()
+}
+
 /// Weighs what a random model can differ in.
 pub(crate) fn lenient() -> super::reward::RewardRecipe {
     super::reward::RewardRecipe {

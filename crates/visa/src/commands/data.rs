@@ -52,12 +52,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
             "--seed has no say here: the seed stands in the recipe, so that the data can be made again from it",
         ));
     }
-    if !a.data.is_dir() && settings.origin("data") != Some(Origin::Default) {
-        return Err(usage(format!(
-            "--data {}: no such folder; name the folder of the data sets by --data or VISA_DATA",
-            a.data.display()
-        )));
-    }
+    super::train::check_data(&a.data, settings)?;
     let beside = a.out.parent().map_or_else(PathBuf::new, PathBuf::from);
     let context = RunContext {
         data: a.data.clone(),

@@ -73,6 +73,17 @@ impl Command {
     }
 }
 
+/// Refuses a folder of data that was named and is not there. Some recipes need no data, so the default one may be missing.
+pub(super) fn check_data(data: &Path, settings: &Settings) -> Result<(), Failure> {
+    if data.is_dir() || settings.origin("data") == Some(Origin::Default) {
+        return Ok(());
+    }
+    Err(usage(format!(
+        "--data {}: no such folder; name the folder of the data sets by --data or VISA_DATA",
+        data.display()
+    )))
+}
+
 pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> {
     let a = command.arguments();
     a.common.apply()?;
@@ -81,13 +92,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
             "--seed has no say in training: the seed stands in the recipe, so that a run can be repeated from it",
         ));
     }
-    // Some recipes need no data, so the default folder need not be there.
-    if !a.data.is_dir() && settings.origin("data") != Some(Origin::Default) {
-        return Err(usage(format!(
-            "--data {}: no such folder; name the folder of the data sets by --data or VISA_DATA",
-            a.data.display()
-        )));
-    }
+    check_data(&a.data, settings)?;
     let out = a
         .out
         .clone()
