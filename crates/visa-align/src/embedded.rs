@@ -9,28 +9,29 @@ mod combine;
 #[cfg(test)]
 mod tests;
 mod wish;
+mod write;
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use visa_nn::sample::{Allowed, Constraint, Finish, Generated, SampleOptions, generate_batch};
-use visa_nn::{Decoder, Tokenizer};
+use visa_nn::sample::SampleOptions;
 use visa_score::guards;
 
 use crate::backend::{Backend, Proposal, Values};
 use crate::detector::Text;
-use crate::error::{AlignError, Result};
-use crate::models::{Models, Part, check_files};
-use crate::shield::{ClauseShield, Edit, Editable, MAX_CLAUSE, editable};
+use crate::error::Result;
+use crate::models::{Models, Part};
+use crate::shield::{Edit, Editable, MAX_CLAUSE, editable};
 
 use combine::{Choice, combine, most_edits};
 
 pub use ask::{AFTER_LIMIT, Asked, Asker, edited, fits};
 pub use wish::wishes;
+pub use write::{Clause, ClauseRequest, Clauses, ELSEWHERE, Writer};
 
 /// How the embedded rewriter works.
 #[derive(Clone, Debug)]
@@ -59,22 +60,22 @@ impl Default for EmbeddedOptions {
     }
 }
 
+/// What the backend is called in reports.
+pub const NAME: &str = "the embedded rewriter";
+
 /// Weight of movement beside the gap against movement along it.
 const LEAK: f32 = 0.3;
 /// Weight of a clause's mean log-probability (nats a token) against movement: a clause that reads well may move less.
 const FLUENCY: f32 = 0.12;
-/// Weight of a clause's relevance against movement. Relevance: mean log-probability (nats a token) after its own sentence
-/// less that after [`ELSEWHERE`]; what fits anywhere says nothing about anything.
+/// Weight of a clause's relevance against movement.
 const RELEVANCE: f32 = 0.25;
-/// Sentences about nothing.
-pub const ELSEWHERE: [&str; 2] = ["This is how it is", "We talked about it yesterday"];
 /// Texts longer than this are read around the edit only, since the rest would be the same each time.
 const WHOLE: usize = 1500;
 
 /// The backend.
 pub struct EmbeddedBackend<'a> {
-    decoder: Decoder,
-    asker: Asker,
+    asker: Arc<Asker>,
+    clauses: Box<dyn Clauses + 'a>,
     values: &'a dyn Values,
     /// How it works; may be changed between rewrites.
     pub options: EmbeddedOptions,
@@ -84,23 +85,18 @@ pub struct EmbeddedBackend<'a> {
 #[derive(Clone, Debug)]
 struct Written {
     place: usize,
-    clause: String,
-    /// Mean log-probability, nats a token.
-    logprob: f32,
-    /// See [`RELEVANCE`].
-    relevance: f32,
+    clause: Clause,
 }
 
 impl<'a> EmbeddedBackend<'a> {
     /// Loads a decoder's folder; `values` ranks clauses before whole candidates are made.
     ///
     /// # Errors
-    /// [`AlignError::ModelFile`] or [`AlignError::Load`], naming the file.
+    /// As [`Writer::load`].
     pub fn load(dir: &Path, values: &'a dyn Values) -> Result<Self> {
-        check_files(dir, Part::Rewriter.files())?;
-        let decoder = Decoder::load(dir, &Device::Cpu).map_err(AlignError::Load)?;
-        let tokenizer = Tokenizer::load(dir).map_err(AlignError::Load)?;
-        Self::new(decoder, tokenizer, values)
+        let writer = Writer::load(dir)?;
+        let asker = Arc::clone(writer.asker());
+        Ok(Self::new(asker, Box::new(writer), values))
     }
 
     /// Loads the rewriter among `models`.
@@ -111,17 +107,14 @@ impl<'a> EmbeddedBackend<'a> {
         Self::load(&models.dir(Part::Rewriter)?, values)
     }
 
-    /// A backend of parts that are loaded already.
-    ///
-    /// # Errors
-    /// A tokenizer that does not fit the decoder, or lacks the format's tokens.
-    pub fn new(decoder: Decoder, tokenizer: Tokenizer, values: &'a dyn Values) -> Result<Self> {
-        Ok(Self {
-            asker: Asker::new(tokenizer, decoder.config())?,
-            decoder,
+    /// A backend whose clauses are asked for by `asker` and written by `clauses`.
+    pub fn new(asker: Arc<Asker>, clauses: Box<dyn Clauses + 'a>, values: &'a dyn Values) -> Self {
+        Self {
+            asker,
+            clauses,
             values,
             options: EmbeddedOptions::default(),
-        })
+        }
     }
 
     /// Sentences of `text` to edit, best first; those that differ from the original's are done already.
@@ -151,23 +144,6 @@ impl<'a> EmbeddedBackend<'a> {
         seed: u64,
     ) -> Result<Vec<Written>> {
         let wishes = wishes(gap);
-        let mut prompts = Vec::new();
-        let mut shields = Vec::new();
-        let mut owners = Vec::new();
-        for (place, edit) in places.iter().enumerate() {
-            for clause in 0..self.options.clauses {
-                let wish = &wishes[clause % wishes.len()];
-                let asked = self.asker.ask(text, edit, wish, self.options.max_clause)?;
-                if let Some(asked) = asked {
-                    prompts.push(asked.prompt);
-                    shields.push(asked.shield);
-                    owners.push((place, asked.terminator, wish));
-                }
-            }
-        }
-        if prompts.is_empty() {
-            return Ok(Vec::new());
-        }
         let options = SampleOptions {
             temperature: self.options.temperature,
             top_p: self.options.top_p,
@@ -175,96 +151,24 @@ impl<'a> EmbeddedBackend<'a> {
             max_tokens: self.options.max_clause + AFTER_LIMIT,
             ..SampleOptions::default()
         };
-        let mut constraints: Vec<Box<dyn Constraint + '_>> = shields
-            .iter_mut()
-            .map(|s| Box::new(Lent(s)) as Box<dyn Constraint + '_>)
-            .collect();
-        let generated = generate_batch(&self.decoder, &prompts, &options, &mut constraints)
-            .map_err(AlignError::nn("writing clauses"))?;
-        drop(constraints);
-        let mut written = Vec::new();
-        let mut asked = Vec::new();
-        for (i, (out, shield)) in generated.iter().zip(&shields).enumerate() {
-            let (place, terminator, _) = owners[i];
-            if out.finish == Finish::Constraint && !shield.is_cut() {
-                written.push(self.clause(out, place, terminator)?);
-                // The end is a choice of the model too, so its log-probability counts.
-                let end = out.ids.len().saturating_sub(terminator);
-                asked.push((i, &out.ids[..out.ids.len().min(end + 1)]));
+        let (mut owners, mut requests) = (Vec::new(), Vec::new());
+        for (place, edit) in places.iter().enumerate() {
+            for clause in 0..self.options.clauses {
+                let wish = &wishes[clause % wishes.len()];
+                let asked = self.asker.ask(text, edit, wish, self.options.max_clause)?;
+                if let Some(asked) = asked {
+                    let stream = requests.len() as u64;
+                    let options = options.clone();
+                    let request = ClauseRequest::new(&self.asker, asked, wish, options, stream)?;
+                    requests.push(request);
+                    owners.push(place);
+                }
             }
         }
-        let mut elsewhere = Vec::new();
-        for &(i, answer) in &asked {
-            for stem in ELSEWHERE {
-                let marks = self.asker.marks();
-                let prompt = marks.prompt(self.asker.tokenizer(), owners[i].2, "", stem)?;
-                elsewhere.push((prompt, answer));
-            }
-        }
-        let own: Vec<_> = asked
-            .iter()
-            .map(|&(i, answer)| (prompts[i].clone(), answer))
-            .collect();
-        let own = self.logprobs(&own)?;
-        let elsewhere = self.logprobs(&elsewhere)?;
-        for ((w, own), elsewhere) in written
-            .iter_mut()
-            .zip(own)
-            .zip(elsewhere.chunks(ELSEWHERE.len()))
-        {
-            w.logprob = own;
-            w.relevance = own - elsewhere.iter().sum::<f32>() / elsewhere.len() as f32;
-        }
-        Ok(written)
-    }
-
-    /// Mean log-probability of each answer after its prompt, nats a token.
-    fn logprobs(&self, asked: &[(Vec<u32>, &[u32])]) -> Result<Vec<f32>> {
-        let mut found = Vec::with_capacity(asked.len());
-        for part in asked.chunks(64) {
-            let width = part
-                .iter()
-                .map(|(p, a)| p.len() + a.len() - 1)
-                .max()
-                .unwrap_or(1);
-            let mut ids = Vec::with_capacity(part.len() * width);
-            let mut targets = Vec::with_capacity(part.len() * width);
-            let mut lens = Vec::with_capacity(part.len());
-            for (prompt, answer) in part {
-                let row = [prompt, *answer].concat();
-                let n = row.len() - 1;
-                lens.push(n);
-                ids.extend_from_slice(&row[..n]);
-                targets.extend_from_slice(&row[1..]);
-                ids.resize(ids.len() + width - n, self.asker.marks().pad);
-                targets.resize(targets.len() + width - n, self.asker.marks().pad);
-            }
-            let losses = || -> visa_nn::Result<Vec<Vec<f32>>> {
-                let shape = (part.len(), width);
-                let ids = Tensor::from_vec(ids, shape, &Device::Cpu)?;
-                let targets = Tensor::from_vec(targets, shape, &Device::Cpu)?;
-                Ok(self
-                    .decoder
-                    .token_losses(&ids, &targets, Some(&lens))?
-                    .to_vec2()?)
-            };
-            let losses = losses().map_err(AlignError::nn("reading clauses"))?;
-            for ((prompt, answer), losses) in part.iter().zip(losses) {
-                let from = prompt.len() - 1;
-                let sum: f32 = losses[from..from + answer.len()].iter().sum();
-                found.push(-sum / answer.len().max(1) as f32);
-            }
-        }
-        Ok(found)
-    }
-
-    fn clause(&self, out: &Generated, place: usize, terminator: usize) -> Result<Written> {
-        Ok(Written {
-            place,
-            clause: self.asker.clause(&out.ids, terminator)?,
-            logprob: 0.0,
-            relevance: 0.0,
-        })
+        let written = owners.into_iter().zip(self.clauses.write(requests)?);
+        Ok(written
+            .filter_map(|(place, clause)| clause.map(|clause| Written { place, clause }))
+            .collect())
     }
 
     /// Drops repetitions, what guards would refuse, and what changes nothing; adds the bare removal of a clause.
@@ -275,9 +179,11 @@ impl<'a> EmbeddedBackend<'a> {
             .filter(|(_, e)| e.edit == Edit::Replace);
         let removals = removals.map(|(place, _)| Written {
             place,
-            clause: String::new(),
-            logprob: -1.0,
-            relevance: 0.0,
+            clause: Clause {
+                text: String::new(),
+                logprob: -1.0,
+                relevance: 0.0,
+            },
         });
         let mut seen = HashSet::new();
         written
@@ -286,10 +192,10 @@ impl<'a> EmbeddedBackend<'a> {
             .filter(|w| {
                 let edit = &places[w.place];
                 let before = &text[edit.range()];
-                let after = edited(text, edit, &w.clause);
-                fits(edit, &w.clause)
+                let after = edited(text, edit, &w.clause.text);
+                fits(edit, &w.clause.text)
                     && after != before
-                    && seen.insert((w.place, w.clause.to_lowercase()))
+                    && seen.insert((w.place, w.clause.text.to_lowercase()))
                     && guards(before, &after).is_empty()
             })
             .collect()
@@ -330,7 +236,7 @@ impl<'a> EmbeddedBackend<'a> {
             texts.push(with(format!(
                 "{}{}{}",
                 &text[range.start..edit.start],
-                edited(text, edit, &w.clause),
+                edited(text, edit, &w.clause.text),
                 &text[edit.end..range.end]
             )));
         }
@@ -344,9 +250,11 @@ impl<'a> EmbeddedBackend<'a> {
                 let (along, beside) = movement(before.as_array(), after.as_array(), &proposal.gap);
                 Choice {
                     place: w.place,
-                    worth: along - LEAK * beside + FLUENCY * w.logprob + RELEVANCE * w.relevance,
+                    worth: along - LEAK * beside
+                        + FLUENCY * w.clause.logprob
+                        + RELEVANCE * w.clause.relevance,
                     along,
-                    clause: w.clause,
+                    clause: w.clause.text,
                 }
             })
             .collect())
@@ -380,24 +288,7 @@ impl Backend for EmbeddedBackend<'_> {
     }
 
     fn name(&self) -> String {
-        "the embedded rewriter".to_string()
-    }
-}
-
-/// A shield that is looked at again when the batch is done.
-struct Lent<'s>(&'s mut ClauseShield);
-
-impl Constraint for Lent<'_> {
-    fn allowed(&self, generated: &[u32]) -> Allowed<'_> {
-        self.0.allowed(generated)
-    }
-
-    fn advance(&mut self, token: u32) {
-        self.0.advance(token);
-    }
-
-    fn done(&self) -> bool {
-        self.0.done()
+        NAME.to_string()
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! * `detect SECONDS`: 32 connections that ask `/v1/detect` for texts of about 24 tokens, beside what the detector does with
 //!   the same texts in one process; rate, share, latencies.
+//! * `rewrite SECONDS`: 1, 2, 4 and 8 connections that have paragraphs rewritten by as many workers; rate, latencies, and how
+//!   many clauses the decoder wrote together.
 //! * `audit N`: time to the first byte of a stream, straight from an upstream and through the proxy in audit mode.
 //! * `overload SECONDS`: ten times the connections that the server has room for; what was accepted and answered rightly,
 //!   how fast the rest was turned away, and memory before and after.
@@ -27,9 +29,10 @@ fn main() {
     let amount: u64 = arguments.next().and_then(|a| a.parse().ok()).unwrap_or(8);
     match what.as_str() {
         "detect" => detect(Duration::from_secs(amount.min(60))),
+        "rewrite" => rewrite(Duration::from_secs(amount.min(60))),
         "audit" => audit(amount.min(2000) as usize),
         "overload" => overload(Duration::from_secs(amount.min(60))),
-        _ => eprintln!("give detect SECONDS, audit N, or overload SECONDS"),
+        _ => eprintln!("give detect SECONDS, rewrite SECONDS, audit N, or overload SECONDS"),
     }
 }
 
@@ -288,6 +291,88 @@ fn detect(time: Duration) {
         seen.other,
         seen.broken
     );
+}
+
+/// Paragraphs of three sentences, each with a persona.
+fn paragraphs(n: usize) -> Vec<Vec<u8>> {
+    let persona = [
+        "a cautious parent who cares about tradition",
+        "a restless traveller who loves adventure and freedom",
+        "an activist who wants justice for everybody",
+        "a manager who values success and influence",
+    ];
+    texts(3 * n)
+        .chunks(3)
+        .zip(persona.iter().cycle())
+        .map(|(texts, persona)| {
+            let text = format!(
+                "{} You should talk to them before you decide. {} I would try it for a week. {}",
+                texts[0], texts[1], texts[2]
+            );
+            request(
+                "/v1/rewrite",
+                &serde_json::json!({"text": text, "persona": persona}).to_string(),
+            )
+        })
+        .collect()
+}
+
+fn rewrite(time: Duration) {
+    let requests = Arc::new(paragraphs(64));
+    for connections in [1, 2, 4, 8] {
+        STOP.store(false, Ordering::SeqCst);
+        let mut options = ServerOptions {
+            port: 0,
+            ..ServerOptions::default()
+        };
+        options.engine.rewriters = connections;
+        let (address, thread) = serve(options);
+        let next = Arc::new(AtomicUsize::new(0));
+        let started = Instant::now();
+        let threads: Vec<_> = (0..connections)
+            .map(|_| {
+                let (next, requests) = (next.clone(), requests.clone());
+                std::thread::spawn(move || client(address, started + time, &next, &requests, &[]))
+            })
+            .collect();
+        let mut seen = threads
+            .into_iter()
+            .map(|t| t.join().expect("no panic"))
+            .fold(Seen::default(), Seen::join);
+        let rate = seen.good as f64 / started.elapsed().as_secs_f64();
+        let metrics = metrics(address);
+        STOP.store(true, Ordering::SeqCst);
+        thread.join().expect("it ends");
+        println!(
+            "{connections} connections: {rate:.2} rewrites/s; p50 {:.0} ms, p99 {:.0} ms; {:.0} clauses together; decoder {:.1} s, detector {:.1} s, checker {:.1} s; {} good, {} busy, {} other, {} broken",
+            percentile(&mut seen.good_times, 0.5),
+            percentile(&mut seen.good_times, 0.99),
+            metrics("visa_batch_items_sum{stage=\"write\"}")
+                / metrics("visa_batch_items_count{stage=\"write\"}"),
+            metrics("visa_batch_seconds_sum{stage=\"write\"}"),
+            metrics("visa_batch_seconds_sum{stage=\"detect\"}"),
+            metrics("visa_batch_seconds_sum{stage=\"check\"}"),
+            seen.good,
+            seen.busy,
+            seen.other,
+            seen.broken
+        );
+    }
+}
+
+/// What the server counts: a number for each name.
+fn metrics(address: SocketAddr) -> impl Fn(&str) -> f64 {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let mut page = String::new();
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
+        .expect("it reads");
+    stream.read_to_string(&mut page).expect("it answers");
+    move |name| {
+        page.lines()
+            .find_map(|l| l.strip_prefix(name)?.trim().parse().ok())
+            .unwrap_or(f64::NAN)
+    }
 }
 
 /// An upstream that answers each request at once with a short stream.

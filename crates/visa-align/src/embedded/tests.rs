@@ -99,6 +99,46 @@ fn the_same_seed_gives_the_same_candidates() {
 }
 
 #[test]
+fn clauses_of_two_who_ask_together_are_those_of_each_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    testing::rewriter(dir.path());
+    let writer = Writer::load(dir.path()).unwrap();
+    let asker = writer.asker();
+    let places = editable(TEXT);
+    let ask = |seed: u64, temperature: f64, wish: [f32; 10]| -> Vec<ClauseRequest> {
+        let options = SampleOptions {
+            seed,
+            temperature,
+            max_tokens: MAX_CLAUSE + AFTER_LIMIT,
+            ..SampleOptions::default()
+        };
+        let request = |stream: u64| {
+            let asked = asker.ask(TEXT, &places[0], &wish, MAX_CLAUSE);
+            let asked = asked.unwrap().unwrap();
+            ClauseRequest::new(asker, asked, &wish, options.clone(), stream).unwrap()
+        };
+        (0..300).map(request).collect()
+    };
+    let (a, b) = (ask(1, 0.7, [0.5; 10]), ask(2, 1.5, [-1.0; 10]));
+    let write = |requests: Vec<&ClauseRequest>| writer.write(&requests).unwrap();
+    let together = write(a.iter().chain(&b).collect());
+    let alone = [write(a.iter().collect()), write(b.iter().collect())].concat();
+    let written = |clauses: &[Option<Clause>]| clauses.iter().flatten().count();
+    assert!(written(&alone) > 3, "{} were written", written(&alone));
+    assert_eq!(together.len(), alone.len());
+    for (together, alone) in together.iter().zip(&alone) {
+        let Some((together, alone)) = together.as_ref().zip(alone.as_ref()) else {
+            assert_eq!(together, alone);
+            continue;
+        };
+        assert_eq!(together.text, alone.text);
+        assert!((together.logprob - alone.logprob).abs() < 1e-3);
+        assert!((together.relevance - alone.relevance).abs() < 1e-3);
+    }
+    assert_eq!(writer.write(&[]).unwrap(), []);
+}
+
+#[test]
 fn a_later_round_builds_on_the_best_and_leaves_its_edits_alone() {
     let best = TEXT.replace(
         ", because it keeps your head safe.",

@@ -22,6 +22,17 @@ enum Source<'a> {
     Engine(&'a Engine),
 }
 
+/// One output to sample beside others, each in its own way ([`Generator::requests`]).
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The tokens it follows.
+    pub prompt: &'a [u32],
+    /// How to draw its tokens.
+    pub options: &'a SampleOptions,
+    /// Which random stream of the seed is its own.
+    pub stream: u64,
+}
+
 /// Samples from a decoder, with a tokenizer for stop texts and a tap if wanted.
 pub struct Generator<'a> {
     source: Source<'a>,
@@ -98,9 +109,8 @@ impl<'a> Generator<'a> {
                 "a group of 0 continuations was asked for; ask for at least one".to_owned(),
             ));
         }
-        let prompts = prompts.iter().map(Vec::as_slice);
-        let repeated = prompts.flat_map(|prompt| std::iter::repeat_n(prompt, each));
-        let mut out = self.sample(&repeated.collect::<Vec<_>>(), options, constraints)?;
+        let repeated = (prompts.iter()).flat_map(|prompt| std::iter::repeat_n(prompt, each));
+        let mut out = self.requests(&requests(repeated, options), constraints)?;
         let mut groups = Vec::with_capacity(out.len() / each);
         while !out.is_empty() {
             let rest = out.split_off(each);
@@ -121,32 +131,35 @@ impl<'a> Generator<'a> {
         options: &SampleOptions,
         constraints: &mut [Box<dyn Constraint + '_>],
     ) -> Result<Vec<Generated>> {
-        let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-        self.sample(&prompts, options, constraints)
+        self.requests(&requests(prompts, options), constraints)
     }
 
-    fn sample(
+    /// Samples one output for each request, with its own options and random
+    /// stream: what one asked does not depend on who else did. `constraints`
+    /// holds one a request, or none at all.
+    pub fn requests(
         self,
-        prompts: &[&[u32]],
-        options: &SampleOptions,
+        requests: &[Request<'_>],
         constraints: &mut [Box<dyn Constraint + '_>],
     ) -> Result<Vec<Generated>> {
-        options.check()?;
-        if !options.stop.is_empty() && self.tokenizer.is_none() {
-            return Err(Error::Input(
-                "stop texts need a tokenizer; give the generator one".to_owned(),
-            ));
+        for request in requests {
+            request.options.check()?;
+            if !request.options.stop.is_empty() && self.tokenizer.is_none() {
+                return Err(Error::Input(
+                    "stop texts need a tokenizer; give the generator one".to_owned(),
+                ));
+            }
         }
         if self.slots == 0 {
             return Err(Error::Input(
                 "a generator with 0 slots decodes nothing; give it at least one".to_owned(),
             ));
         }
-        if !constraints.is_empty() && constraints.len() != prompts.len() {
+        if !constraints.is_empty() && constraints.len() != requests.len() {
             return Err(Error::Input(format!(
                 "{} constraints for {} outputs; give one an output, or none",
                 constraints.len(),
-                prompts.len()
+                requests.len()
             )));
         }
         let made: Arc<Engine>;
@@ -157,15 +170,14 @@ impl<'a> Generator<'a> {
                 &*made
             }
         };
-        let mut sequences = Vec::with_capacity(prompts.len());
-        for (index, prompt) in prompts.iter().enumerate() {
-            let mut sequence = Sequence::begin(index, prompt, options, engine.config())?;
-            sequence.force(constraints.get_mut(index), options)?;
+        let mut sequences = Vec::with_capacity(requests.len());
+        for (index, request) in requests.iter().enumerate() {
+            let mut sequence = Sequence::begin(index, *request, engine.config())?;
+            sequence.force(constraints.get_mut(index))?;
             sequences.push(sequence);
         }
         let run = Run {
             engine,
-            options,
             tokenizer: self.tokenizer,
             tap: self.tap,
             cache: engine.cache(),
@@ -175,6 +187,19 @@ impl<'a> Generator<'a> {
         run.finish(&mut sequences, constraints, self.slots)?;
         Ok(sequences.into_iter().map(Sequence::into_output).collect())
     }
+}
+
+/// A batch in which all are sampled alike.
+fn requests<'a>(
+    prompts: impl IntoIterator<Item = &'a Vec<u32>>,
+    options: &'a SampleOptions,
+) -> Vec<Request<'a>> {
+    let request = |(stream, prompt): (u64, &'a Vec<u32>)| Request {
+        prompt,
+        options,
+        stream,
+    };
+    (0..).zip(prompts).map(request).collect()
 }
 
 /// Sequences that begin with the same tokens.
@@ -220,7 +245,6 @@ fn groups(sequences: &mut [Sequence<'_>]) -> VecDeque<Group> {
 
 struct Run<'r, 't> {
     engine: &'r Engine,
-    options: &'r SampleOptions,
     tokenizer: Option<&'r Tokenizer>,
     tap: Option<&'t mut dyn Tap>,
     cache: KvCache,
@@ -330,7 +354,7 @@ impl Run<'_, '_> {
         sequences: &mut [Sequence<'_>],
         constraints: &mut [Box<dyn Constraint + '_>],
     ) -> Result<()> {
-        let (options, vocab) = (self.options, self.engine.config().vocab_size);
+        let vocab = self.engine.config().vocab_size;
         let mut draws = Vec::with_capacity(self.active.len());
         for active in &self.active {
             let sequence = &sequences[active.sequence];
@@ -344,7 +368,13 @@ impl Run<'_, '_> {
         let drawn = draws
             .into_par_iter()
             .map(|(sequence, logits, allowed, mut rng)| {
-                let drawn = pick(logits, allowed, sequence.seen(), options, &mut rng)?;
+                let drawn = pick(
+                    logits,
+                    allowed,
+                    sequence.seen(),
+                    sequence.options(),
+                    &mut rng,
+                )?;
                 Ok((drawn, rng))
             })
             .collect::<Result<Vec<_>>>()?;
@@ -354,16 +384,16 @@ impl Run<'_, '_> {
             if let Some(constraint) = &mut constraint {
                 constraint.advance(token);
             }
-            sequence.drew(token, logprob, rng, options);
+            sequence.drew(token, logprob, rng);
             let complete = constraint.as_ref().is_some_and(|c| c.done());
             if complete && sequence.finish() == Finish::Length {
                 sequence.end(Finish::Constraint);
             } else if sequence.finish() == Finish::Length
-                && stop_text_reached(self.tokenizer, sequence.ids(), options)?
+                && stop_text_reached(self.tokenizer, sequence.ids(), sequence.options())?
             {
                 sequence.end(Finish::StopText);
             }
-            sequence.force(constraint, options)?;
+            sequence.force(constraint)?;
         }
         Ok(())
     }

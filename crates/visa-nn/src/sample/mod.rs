@@ -16,7 +16,7 @@ use crate::{Error, Result};
 
 pub(crate) use choices::Choice;
 pub use choices::{Choices, Drawn};
-pub use generate::{Generator, generate_batch};
+pub use generate::{Generator, Request, generate_batch};
 
 /// How to draw tokens.
 #[derive(Debug, Clone, PartialEq)]

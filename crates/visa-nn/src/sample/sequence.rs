@@ -3,11 +3,12 @@
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Allowed, Constraint, Finish, Generated, SampleOptions};
+use super::{Allowed, Constraint, Finish, Generated, Request, SampleOptions};
 use crate::{DecoderConfig, Error, Result};
 
 pub(super) struct Sequence<'p> {
     prompt: &'p [u32],
+    options: &'p SampleOptions,
     out: Generated,
     /// Tokens at the end of the output that the cache has not seen.
     unseen: usize,
@@ -21,10 +22,14 @@ pub(super) struct Sequence<'p> {
 impl<'p> Sequence<'p> {
     pub(super) fn begin(
         index: usize,
-        prompt: &'p [u32],
-        options: &SampleOptions,
+        request: Request<'p>,
         config: &DecoderConfig,
     ) -> Result<Self> {
+        let Request {
+            prompt,
+            options,
+            stream,
+        } = request;
         if prompt.is_empty() {
             return Err(Error::Input(format!(
                 "prompt {index} is empty; begin it with the token that begins a text"
@@ -44,9 +49,10 @@ impl<'p> Sequence<'p> {
             )));
         }
         let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
-        rng.set_stream(index as u64);
+        rng.set_stream(stream);
         Ok(Self {
             prompt,
+            options,
             out: Generated {
                 ids: Vec::new(),
                 logprobs: Vec::new(),
@@ -66,6 +72,10 @@ impl<'p> Sequence<'p> {
 
     pub(super) fn finish(&self) -> Finish {
         self.out.finish
+    }
+
+    pub(super) fn options(&self) -> &'p SampleOptions {
+        self.options
     }
 
     pub(super) fn ids(&self) -> &[u32] {
@@ -106,24 +116,18 @@ impl<'p> Sequence<'p> {
     }
 
     /// Appends a token that was drawn, and keeps the state of the generator behind it.
-    pub(super) fn drew(
-        &mut self,
-        token: u32,
-        logprob: f32,
-        rng: ChaCha8Rng,
-        options: &SampleOptions,
-    ) {
+    pub(super) fn drew(&mut self, token: u32, logprob: f32, rng: ChaCha8Rng) {
         self.rng = rng;
-        self.push(token, logprob, options);
+        self.push(token, logprob);
     }
 
-    fn push(&mut self, token: u32, logprob: f32, options: &SampleOptions) {
+    fn push(&mut self, token: u32, logprob: f32) {
         self.out.ids.push(token);
         self.out.logprobs.push(logprob);
         self.unseen += 1;
-        if options.stop_ids.contains(&token) {
+        if self.options.stop_ids.contains(&token) {
             self.end(Finish::StopId);
-        } else if self.out.ids.len() >= options.max_tokens.min(self.room) {
+        } else if self.out.ids.len() >= self.options.max_tokens.min(self.room) {
             self.end(Finish::Length);
         }
     }
@@ -132,7 +136,6 @@ impl<'p> Sequence<'p> {
     pub(super) fn force(
         &mut self,
         constraint: Option<&mut Box<dyn Constraint + '_>>,
-        options: &SampleOptions,
     ) -> Result<()> {
         let Some(constraint) = constraint else {
             return Ok(());
@@ -154,7 +157,7 @@ impl<'p> Sequence<'p> {
                 )));
             }
             constraint.advance(token);
-            self.push(token, 0.0, options);
+            self.push(token, 0.0);
             // A sequence that is complete ended for that reason, even when its
             // last token also used up the room.
             if self.ended && self.out.finish == Finish::Length && constraint.done() {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candle_core::Tensor;
 use visa_nn::sample::{
-    Allowed, Constraint, Finish, Generated, Generator, SampleOptions, generate_batch,
+    Allowed, Constraint, Finish, Generated, Generator, Request, SampleOptions, generate_batch,
 };
 use visa_nn::{Decoder, Engine, KvCache, Result, Tap, Tokenizer, WeightType};
 
@@ -148,6 +148,57 @@ fn the_same_seed_gives_the_same_tokens() {
         once,
         generate_batch(&decoder, &prompts, &other, &mut []).unwrap()
     );
+}
+
+#[test]
+fn who_samples_beside_others_gets_what_it_gets_alone() {
+    let decoder = tiny("llama-tied");
+    let asked = [
+        (&PROMPT[..], warm(1), 3),
+        (&[4, 4], greedy(6), 0),
+        (
+            &PROMPT,
+            SampleOptions {
+                top_k: 20,
+                max_tokens: 14,
+                ..warm(1)
+            },
+            3,
+        ),
+        (&PROMPT, warm(1), 4),
+        (
+            &[7, 31, 8],
+            SampleOptions {
+                temperature: 2.0,
+                stop_ids: (0..100).collect(),
+                ..warm(9)
+            },
+            0,
+        ),
+    ];
+    let requests: Vec<Request<'_>> = (asked.iter())
+        .map(|(prompt, options, stream)| Request {
+            prompt,
+            options,
+            stream: *stream,
+        })
+        .collect();
+    let sample = |requests: &[Request<'_>]| {
+        Generator::new(&decoder)
+            .requests(requests, &mut [])
+            .unwrap()
+    };
+    let together = sample(&requests);
+    for (request, together) in requests.iter().zip(&together) {
+        assert_eq!(sample(&[*request])[0].ids, together.ids);
+    }
+    assert_eq!(together[1].ids.len(), 6);
+    assert_eq!(together[2].ids.len(), 14);
+    assert_ne!(
+        together[0].ids, together[3].ids,
+        "another stream of the seed"
+    );
+    assert_eq!(together[4].finish, Finish::StopId);
 }
 
 /// Log-probabilities by whole passes, without a cache.

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use visa_align::AlignError;
-use visa_nn::sample::{Finish, Generator as Sampler, SampleOptions};
+use visa_nn::sample::{Finish, Generator as Sampler, Request, SampleOptions};
 use visa_nn::{ChatTemplate, Decoder, Message, Tokenizer};
 
 /// What is to be continued.
@@ -72,38 +72,57 @@ impl Generator {
         &self.name
     }
 
-    pub(super) fn run(&self, prompt: &Prompt) -> Result<Continued, AlignError> {
+    /// One answer a prompt, in order, written side by side.
+    pub(super) fn run(&self, prompts: &[&Prompt]) -> Result<Vec<Continued>, AlignError> {
         let nn = |source| AlignError::Nn {
             doing: "answering with the local model",
             source,
         };
-        let mut ids = self.tokens(&prompt.of).map_err(nn)?;
-        let most = self.decoder.config().max_position_embeddings;
+        let asked = prompts
+            .iter()
+            .map(|prompt| self.fit(prompt))
+            .collect::<visa_nn::Result<Vec<_>>>()
+            .map_err(nn)?;
+        let requests: Vec<Request<'_>> = asked
+            .iter()
+            .map(|(prompt, options)| Request {
+                prompt,
+                options,
+                stream: 0,
+            })
+            .collect();
+        let generated = Sampler::new(&self.decoder)
+            .tokenizer(&self.tokenizer)
+            .requests(&requests, &mut [])
+            .map_err(nn)?;
+        asked
+            .iter()
+            .zip(generated)
+            .map(|((prompt, _), generated)| {
+                Ok(Continued {
+                    text: self.tokenizer.decode(&generated.ids).map_err(nn)?,
+                    prompt_tokens: prompt.len(),
+                    completion_tokens: generated.ids.len(),
+                    ended: generated.finish != Finish::Length,
+                })
+            })
+            .collect()
+    }
+
+    /// The tokens of a prompt and how to follow them, such that both fit the decoder.
+    fn fit(&self, prompt: &Prompt) -> visa_nn::Result<(Vec<u32>, SampleOptions)> {
+        let config = self.decoder.config();
+        let mut ids = self.tokens(&prompt.of)?;
+        let most = config.max_position_embeddings;
         let mut options = prompt.options.clone();
         options.max_tokens = options.max_tokens.min(most / 2).max(1);
-        options
-            .stop_ids
-            .clone_from(&self.decoder.config().eos_token_ids);
+        options.stop_ids.clone_from(&config.eos_token_ids);
         // What is furthest back gives way: a conversation is about its end.
         let room = most - options.max_tokens;
         if ids.len() > room {
             ids.drain(..ids.len() - room);
         }
-        let prompt_tokens = ids.len();
-        let sampler = Sampler::new(&self.decoder).tokenizer(&self.tokenizer);
-        let generated = sampler
-            .run(&[ids], &options, &mut [])
-            .map_err(nn)?
-            .pop()
-            .ok_or(AlignError::Record {
-                problem: "the decoder gave no answer",
-            })?;
-        Ok(Continued {
-            text: self.tokenizer.decode(&generated.ids).map_err(nn)?,
-            prompt_tokens,
-            completion_tokens: generated.ids.len(),
-            ended: generated.finish != Finish::Length,
-        })
+        Ok((ids, options))
     }
 
     fn tokens(&self, prompt: &PromptKind) -> visa_nn::Result<Vec<u32>> {

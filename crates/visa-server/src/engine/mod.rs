@@ -1,8 +1,8 @@
 //! The models behind queues: what many requests ask at once is computed together, and what cannot wait is refused.
 //!
 //! Models are synchronous code for all cores. Each has one thread that takes whatever waits ([`batch`]); rewrites run a
-//! few at a time ([`rewrite`]) and read values and consistency through the same queues, so that their texts share
-//! batches with everybody's. Nothing here knows HTTP.
+//! few at a time ([`rewrite`]) and have their clauses written, and their values and consistency read, through such
+//! queues, so that they share batches with each other and with everybody. Nothing here knows HTTP.
 
 mod batch;
 mod local;
@@ -14,15 +14,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use candle_core::Device;
+use visa_align::embedded::{ClauseRequest, Writer};
 use visa_align::{
-    AlignError, Checker, DetectOptions, Detection, Detector, EndpointOptions, Models, Part, Text,
-    Translation, Translator, Trunk,
+    AlignError, Backend, Checker, DetectOptions, Detection, Detector, EndpointBackend,
+    EndpointOptions, Models, Part, Text, Translation, Translator, Trunk,
 };
 use visa_nn::{Decoder, Tokenizer};
 use visa_score::Consistency;
 
 use batch::{Answers, Batcher, Plan};
 use queue::Queue;
+use rewrite::Maker;
 
 pub(crate) use local::{Continued, Prompt, PromptKind};
 
@@ -87,6 +89,12 @@ pub(crate) struct Reading {
     pub(crate) spans: bool,
 }
 
+/// Clauses written together. Beyond that a step of the decoder takes as much longer as it does more.
+const BATCH_CLAUSES: usize = 256;
+
+/// Answers of the local model written together; a short one waits for the longest of its batch.
+const BATCH_ANSWERS: usize = 8;
+
 /// Bytes of text computed together: about four thousand tokens, which fills the cores; more would only make others wait.
 const BATCH_BYTES: usize = 16_384;
 
@@ -99,6 +107,7 @@ pub(crate) struct Engine {
     generate: Option<Batcher<Prompt, Continued>>,
     /// The name under which the local model answers.
     local_name: Option<String>,
+    maker: Maker,
     rewriter_threads: Mutex<Vec<JoinHandle<()>>>,
     model_threads: Mutex<Vec<JoinHandle<()>>>,
     /// What `/v1/models` tells.
@@ -121,7 +130,6 @@ impl Engine {
         let detector = Detector::find(models, &trunk)?;
         let checker = Checker::find(models, &trunk)?;
         let translator = Arc::new(Translator::find(models, &trunk)?);
-        let (maker, rewriter_name) = rewrite::Maker::new(models, options)?;
         let generator = local
             .then(|| {
                 let dir = match &options.lm {
@@ -184,16 +192,42 @@ impl Engine {
                 let plan = Plan {
                     name: "visa-generate",
                     capacity: options.rewrite_queue,
-                    batch: 1,
+                    batch: BATCH_ANSWERS,
                     weigh: |_: &Prompt| 1,
                     stage: metrics.stage("generate"),
                 };
-                let (generate, d) = Batcher::start(plan, move |items: &[&Prompt]| {
-                    items.iter().map(|p| generator.run(p)).collect()
-                })
-                .map_err(threads)?;
+                let (generate, d) =
+                    Batcher::start(plan, move |items: &[&Prompt]| generator.run(items))
+                        .map_err(threads)?;
                 model_threads.push(d);
                 Some(generate)
+            }
+        };
+        let (maker, rewriter_name) = match &options.endpoint {
+            Some(endpoint) => {
+                let name = EndpointBackend::new(endpoint.clone())?.name();
+                (Maker::Endpoint(Box::new(endpoint.clone())), name)
+            }
+            None => {
+                let writer = Writer::load(&models.dir(Part::Rewriter)?)?;
+                let asker = Arc::clone(writer.asker());
+                let plan = Plan {
+                    name: "visa-write",
+                    capacity: options.rewrite_queue,
+                    batch: BATCH_CLAUSES,
+                    weigh: |_: &ClauseRequest| 1,
+                    stage: metrics.stage("write"),
+                };
+                let (write, e) =
+                    Batcher::start(plan, move |items: &[&ClauseRequest]| writer.write(items))
+                        .map_err(threads)?;
+                model_threads.push(e);
+                let maker = Maker::Embedded {
+                    asker,
+                    write,
+                    temperature: options.temperature,
+                };
+                (maker, visa_align::embedded::NAME.to_string())
             }
         };
         let rewrites = Arc::new(Queue::new(options.rewrite_queue));
@@ -216,6 +250,7 @@ impl Engine {
             rewrites,
             generate,
             local_name,
+            maker,
             rewriter_threads: Mutex::new(rewriter_threads),
             model_threads: Mutex::new(model_threads),
             parts: models.report(),
@@ -281,6 +316,9 @@ impl Engine {
             ("translate", self.translate.waiting()),
             ("rewrite", self.rewrites.len()),
         ];
+        if let Some(write) = self.maker.write() {
+            waiting.push(("write", write.waiting()));
+        }
         if let Some(generate) = &self.generate {
             waiting.push(("generate", generate.waiting()));
         }
@@ -302,6 +340,9 @@ impl Engine {
         self.detect.close();
         self.check.close();
         self.translate.close();
+        if let Some(write) = self.maker.write() {
+            write.close();
+        }
         if let Some(generate) = &self.generate {
             generate.close();
         }

@@ -1,24 +1,23 @@
-//! Rewrites, a few at a time: each thread runs the loop, and asks detector and checker through their queues.
+//! Rewrites, a few at a time: each thread runs the loop, and asks decoder, detector and checker through their queues.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use candle_core::Device;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
+use visa_align::embedded::{Asker, Clause, ClauseRequest, Clauses};
 use visa_align::{
     AlignError, Backend, Cancel, Consistent, Detection, EmbeddedBackend, EndpointBackend,
-    EndpointOptions, Loop, Models, Outcome, Part, Progress, RewriteOptions, RewriteRequest, Text,
-    Translator, Values,
+    EndpointOptions, Loop, Outcome, Progress, RewriteOptions, RewriteRequest, Text, Translator,
+    Values,
 };
-use visa_nn::{Decoder, Tokenizer};
 use visa_score::{Consistency, Score};
 use visa_values::{Profile, Target};
 
 use super::batch::Batcher;
 use super::queue::{Job, Queue};
-use super::{Engine, EngineError, EngineOptions, Reading, Result};
+use super::{Engine, EngineError, Reading, Result};
 use crate::metrics::Stage;
 
 /// What happens while a text is rewritten. Candidates that are not accepted are told by their numbers only.
@@ -139,60 +138,57 @@ impl Engine {
     }
 }
 
-/// Makes the backend of each worker; what is loaded is shared.
+/// What makes the backend of each rewrite; its models are shared.
 #[derive(Clone)]
 pub(super) enum Maker {
     Embedded {
-        decoder: Box<Decoder>,
-        tokenizer: Box<Tokenizer>,
+        asker: Arc<Asker>,
+        write: Batcher<ClauseRequest, Option<Clause>>,
         temperature: f64,
     },
     Endpoint(Box<EndpointOptions>),
 }
 
 impl Maker {
-    pub(super) fn new(
-        models: &Models,
-        options: &EngineOptions,
-    ) -> std::result::Result<(Self, String), AlignError> {
-        if let Some(endpoint) = &options.endpoint {
-            let name = EndpointBackend::new(endpoint.clone())?.name();
-            return Ok((Maker::Endpoint(Box::new(endpoint.clone())), name));
-        }
-        let dir = models.dir(Part::Rewriter)?;
-        let decoder = Decoder::load(&dir, &Device::Cpu).map_err(AlignError::Load)?;
-        let tokenizer = Tokenizer::load(&dir).map_err(AlignError::Load)?;
-        // Made once here, so that what does not fit is told at the start and not by the first request.
-        let nothing = |_: &[Text]| Ok(Vec::new());
-        let name =
-            EmbeddedBackend::new(decoder.clone(), tokenizer.clone(), &Reader(nothing))?.name();
-        Ok((
-            Maker::Embedded {
-                decoder: Box::new(decoder),
-                tokenizer: Box::new(tokenizer),
-                temperature: options.temperature,
-            },
-            name,
-        ))
-    }
-
-    fn make<'v>(
-        &self,
+    pub(super) fn make<'v>(
+        &'v self,
         values: &'v dyn Values,
     ) -> std::result::Result<Box<dyn Backend + 'v>, AlignError> {
         Ok(match self {
             Maker::Embedded {
-                decoder,
-                tokenizer,
+                asker,
+                write,
                 temperature,
             } => {
-                let mut backend =
-                    EmbeddedBackend::new((**decoder).clone(), (**tokenizer).clone(), values)?;
+                let clauses = Box::new(Pen(write));
+                let mut backend = EmbeddedBackend::new(Arc::clone(asker), clauses, values);
                 backend.options.temperature = *temperature;
                 Box::new(backend)
             }
             Maker::Endpoint(options) => Box::new(EndpointBackend::new((**options).clone())?),
         })
+    }
+
+    /// The queue before the decoder, where there is one.
+    pub(super) fn write(&self) -> Option<&Batcher<ClauseRequest, Option<Clause>>> {
+        match self {
+            Maker::Embedded { write, .. } => Some(write),
+            Maker::Endpoint(_) => None,
+        }
+    }
+}
+
+/// Clauses by the queue before the decoder.
+struct Pen<'q>(&'q Batcher<ClauseRequest, Option<Clause>>);
+
+impl Clauses for Pen<'_> {
+    fn write(
+        &self,
+        requests: Vec<ClauseRequest>,
+    ) -> std::result::Result<Vec<Option<Clause>>, AlignError> {
+        through(self.0.ask_blocking(requests))?
+            .into_iter()
+            .collect()
     }
 }
 

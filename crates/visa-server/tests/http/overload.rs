@@ -85,6 +85,54 @@ async fn a_long_queue_of_rewrites_is_refused_before_the_upstream_is_asked() {
     assert!(done.iter().all(|d| d["outcome"] == done[0]["outcome"]));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rewrites_share_batches_of_the_decoder() {
+    let server = start(|o| {
+        o.engine.rewriters = 8;
+        o.rewrite.rounds = 2;
+    })
+    .await;
+    let body = |i: usize| json!({"text": format!("Number {i}. {}", "We share what we have, so that nobody goes hungry. ".repeat(4)), "shift": {"power": 1.0, "benevolence": -1.0}});
+    let written = async || {
+        let metrics = server.get("/metrics").await.text;
+        let count = |name: &str| {
+            let name = format!("visa_batch_items_{name}{{stage=\"write\"}} ");
+            let value = metrics
+                .lines()
+                .find_map(|l| l.strip_prefix(&name)?.parse::<f64>().ok());
+            value.expect("it is counted")
+        };
+        (count("sum"), count("count"))
+    };
+    let mut alone = Vec::new();
+    for i in 0..8 {
+        alone.push(server.post("/v1/rewrite", &body(i)).await.ok());
+    }
+    let (clauses, batches) = written().await;
+    let together = join_all((0..8).map(|i| {
+        let (server, body) = (&server, body(i));
+        async move { server.post("/v1/rewrite", &body).await.ok() }
+    }));
+    for (together, alone) in together.await.iter().zip(&alone) {
+        assert_eq!(together["outcome"], alone["outcome"]);
+        assert_eq!(together["text"], alone["text"]);
+    }
+    let (clauses, batches) = {
+        let (all_clauses, all_batches) = written().await;
+        (
+            (clauses, all_clauses - clauses),
+            (batches, all_batches - batches),
+        )
+    };
+    assert_eq!(clauses.1, clauses.0, "the same work");
+    assert!(
+        batches.1 < batches.0,
+        "{} batches became {}",
+        batches.0,
+        batches.1
+    );
+}
+
 #[tokio::test]
 async fn a_stop_waits_no_longer_than_its_grace() {
     let mut server = start(|o| {

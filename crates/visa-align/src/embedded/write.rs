@@ -1,0 +1,230 @@
+//! The decoder's part of the embedded rewriter: clauses that are asked for, written and weighed in one batch.
+//!
+//! Requests of one rewrite or of many at once: each has its own sampling options and random stream, so that what one is
+//! answered does not depend, beyond rounding, on who else asks.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use visa_nn::sample::{Allowed, Constraint, Finish, Generator, Request, SampleOptions};
+use visa_nn::{Decoder, Tokenizer};
+
+use super::ask::{Asked, Asker};
+use crate::error::{AlignError, Result};
+use crate::models::{Part, check_files};
+use crate::shield::ClauseShield;
+
+/// Sentences about nothing. What fits behind them fits anywhere.
+pub const ELSEWHERE: [&str; 2] = ["This is how it is", "We talked about it yesterday"];
+/// Rows that are weighed in one pass.
+const WEIGHED: usize = 64;
+
+/// A clause to be written.
+#[derive(Clone, Debug)]
+pub struct ClauseRequest {
+    asked: Asked,
+    /// The same wish behind each of [`ELSEWHERE`].
+    elsewhere: Vec<Vec<u32>>,
+    options: SampleOptions,
+    stream: u64,
+}
+
+/// A clause that was written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Clause {
+    /// What it says, with the blank or comma it begins with; may be empty.
+    pub text: String,
+    /// Mean log-probability, nats a token.
+    pub logprob: f32,
+    /// That, less the mean behind [`ELSEWHERE`]: what fits anywhere says nothing about anything.
+    pub relevance: f32,
+}
+
+/// Writes clauses: the decoder itself, or whatever stands before it.
+pub trait Clauses {
+    /// One answer a request, in order; none where the limit cut the clause off.
+    ///
+    /// # Errors
+    /// A model failure.
+    fn write(&self, requests: Vec<ClauseRequest>) -> Result<Vec<Option<Clause>>>;
+}
+
+/// The decoder with what asks it.
+#[derive(Debug)]
+pub struct Writer {
+    decoder: Decoder,
+    asker: Arc<Asker>,
+}
+
+impl ClauseRequest {
+    /// Asks for what `asked` prompts, under `wish`, with random stream `stream` of the seed in `options`.
+    ///
+    /// # Errors
+    /// As [`crate::format::Marks::prompt`].
+    pub(super) fn new(
+        asker: &Asker,
+        asked: Asked,
+        wish: &[f32; 10],
+        options: SampleOptions,
+        stream: u64,
+    ) -> Result<Self> {
+        let marks = asker.marks();
+        let elsewhere = ELSEWHERE
+            .iter()
+            .map(|stem| marks.prompt(asker.tokenizer(), wish, "", stem))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            asked,
+            elsewhere,
+            options,
+            stream,
+        })
+    }
+}
+
+impl Writer {
+    /// Loads a decoder's folder.
+    ///
+    /// # Errors
+    /// [`AlignError::ModelFile`] or [`AlignError::Load`], naming the file.
+    pub fn load(dir: &Path) -> Result<Self> {
+        check_files(dir, Part::Rewriter.files())?;
+        let decoder = Decoder::load(dir, &Device::Cpu).map_err(AlignError::Load)?;
+        let tokenizer = Tokenizer::load(dir).map_err(AlignError::Load)?;
+        Self::new(decoder, tokenizer)
+    }
+
+    /// Of parts that are loaded already.
+    ///
+    /// # Errors
+    /// A tokenizer that does not fit the decoder, or lacks the format's tokens.
+    pub fn new(decoder: Decoder, tokenizer: Tokenizer) -> Result<Self> {
+        Ok(Self {
+            asker: Arc::new(Asker::new(tokenizer, decoder.config())?),
+            decoder,
+        })
+    }
+
+    /// What makes its requests.
+    pub fn asker(&self) -> &Arc<Asker> {
+        &self.asker
+    }
+
+    /// One answer a request, in order; none where the limit cut the clause off.
+    ///
+    /// # Errors
+    /// A model failure.
+    pub fn write(&self, requests: &[&ClauseRequest]) -> Result<Vec<Option<Clause>>> {
+        if requests.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut shields: Vec<ClauseShield> =
+            requests.iter().map(|r| r.asked.shield.clone()).collect();
+        let mut constraints: Vec<Box<dyn Constraint + '_>> = shields
+            .iter_mut()
+            .map(|shield| Box::new(Lent(shield)) as Box<dyn Constraint + '_>)
+            .collect();
+        let sampled: Vec<Request<'_>> = requests
+            .iter()
+            .map(|r| Request {
+                prompt: &r.asked.prompt,
+                options: &r.options,
+                stream: r.stream,
+            })
+            .collect();
+        let generated = Generator::new(&self.decoder)
+            .requests(&sampled, &mut constraints)
+            .map_err(AlignError::nn("writing clauses"))?;
+        drop(constraints);
+        let mut clauses = Vec::with_capacity(requests.len());
+        let mut rows: Vec<(&[u32], &[u32])> = Vec::new();
+        for ((request, out), shield) in requests.iter().zip(&generated).zip(&shields) {
+            let terminator = request.asked.terminator;
+            if out.finish != Finish::Constraint || shield.is_cut() {
+                clauses.push(None);
+                continue;
+            }
+            clauses.push(Some(Clause {
+                text: self.asker.clause(&out.ids, terminator)?,
+                logprob: 0.0,
+                relevance: 0.0,
+            }));
+            // The end is a choice of the model too, so its log-probability counts.
+            let end = out.ids.len().saturating_sub(terminator);
+            let answer = &out.ids[..out.ids.len().min(end + 1)];
+            rows.push((&request.asked.prompt, answer));
+            rows.extend(request.elsewhere.iter().map(|p| (p.as_slice(), answer)));
+        }
+        let logprobs = self.logprobs(&rows)?;
+        let each = logprobs.chunks(1 + ELSEWHERE.len());
+        for (clause, logprobs) in clauses.iter_mut().flatten().zip(each) {
+            let (own, elsewhere) = (logprobs[0], &logprobs[1..]);
+            clause.logprob = own;
+            clause.relevance = own - elsewhere.iter().sum::<f32>() / elsewhere.len() as f32;
+        }
+        Ok(clauses)
+    }
+
+    /// Mean log-probability of each answer after its prompt, nats a token. Rows of like length go together.
+    fn logprobs(&self, rows: &[(&[u32], &[u32])]) -> Result<Vec<f32>> {
+        let len = |i: usize| rows[i].0.len() + rows[i].1.len() - 1;
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_by_key(|&i| len(i));
+        let mut found = vec![0.0; rows.len()];
+        for part in order.chunks(WEIGHED) {
+            let width = part.iter().map(|&i| len(i)).max().unwrap_or(1);
+            let mut ids = Vec::with_capacity(part.len() * width);
+            let mut targets = Vec::with_capacity(part.len() * width);
+            for &i in part {
+                let row = [rows[i].0, rows[i].1].concat();
+                ids.extend_from_slice(&row[..len(i)]);
+                targets.extend_from_slice(&row[1..]);
+                let padding = width - len(i);
+                ids.resize(ids.len() + padding, self.asker.marks().pad);
+                targets.resize(targets.len() + padding, self.asker.marks().pad);
+            }
+            let lens: Vec<usize> = part.iter().map(|&i| len(i)).collect();
+            let losses = || -> visa_nn::Result<Vec<Vec<f32>>> {
+                let shape = (part.len(), width);
+                let ids = Tensor::from_vec(ids, shape, &Device::Cpu)?;
+                let targets = Tensor::from_vec(targets, shape, &Device::Cpu)?;
+                Ok(self
+                    .decoder
+                    .token_losses(&ids, &targets, Some(&lens))?
+                    .to_vec2()?)
+            };
+            let losses = losses().map_err(AlignError::nn("reading clauses"))?;
+            for (&i, losses) in part.iter().zip(losses) {
+                let (prompt, answer) = rows[i];
+                let from = prompt.len() - 1;
+                let sum: f32 = losses[from..from + answer.len()].iter().sum();
+                found[i] = -sum / answer.len().max(1) as f32;
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Clauses for Writer {
+    fn write(&self, requests: Vec<ClauseRequest>) -> Result<Vec<Option<Clause>>> {
+        self.write(&requests.iter().collect::<Vec<_>>())
+    }
+}
+
+/// A shield that is looked at again when the batch is done.
+struct Lent<'s>(&'s mut ClauseShield);
+
+impl Constraint for Lent<'_> {
+    fn allowed(&self, generated: &[u32]) -> Allowed<'_> {
+        self.0.allowed(generated)
+    }
+
+    fn advance(&mut self, token: u32) {
+        self.0.advance(token);
+    }
+
+    fn done(&self) -> bool {
+        self.0.done()
+    }
+}
