@@ -18,6 +18,7 @@ use std::sync::Arc;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use visa_nn::WeightType;
 use visa_nn::sample::SampleOptions;
 use visa_score::guards;
 
@@ -89,12 +90,12 @@ struct Written {
 }
 
 impl<'a> EmbeddedBackend<'a> {
-    /// Loads a decoder's folder; `values` ranks clauses before whole candidates are made.
+    /// Loads a decoder's folder, to compute with weights held in this way; `values` ranks clauses before whole candidates are made.
     ///
     /// # Errors
     /// As [`Writer::load`].
-    pub fn load(dir: &Path, values: &'a dyn Values) -> Result<Self> {
-        let writer = Writer::load(dir)?;
+    pub fn load(dir: &Path, stored: WeightType, values: &'a dyn Values) -> Result<Self> {
+        let writer = Writer::load(dir, stored)?;
         let asker = Arc::clone(writer.asker());
         Ok(Self::new(asker, Box::new(writer), values))
     }
@@ -104,7 +105,7 @@ impl<'a> EmbeddedBackend<'a> {
     /// # Errors
     /// As [`Models::dir`] and [`Self::load`].
     pub fn find(models: &Models, values: &'a dyn Values) -> Result<Self> {
-        Self::load(&models.dir(Part::Rewriter)?, values)
+        Self::load(&models.dir(Part::Rewriter)?, models.weights(), values)
     }
 
     /// A backend whose clauses are asked for by `asker` and written by `clauses`.

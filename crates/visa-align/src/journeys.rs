@@ -211,7 +211,12 @@ fn the_whole_loop_answers_the_original_or_a_rewrite_and_repeats_itself() {
         let checker = Checker::load(&dir.join("nli")).unwrap();
         let translator = Translator::load(&dir.join("translator")).unwrap();
         let run = |seed: u64, goal: Goal| {
-            let mut backend = EmbeddedBackend::load(&dir.join("rewriter"), &detector).unwrap();
+            let mut backend = EmbeddedBackend::load(
+                &dir.join("rewriter"),
+                visa_nn::WeightType::native(),
+                &detector,
+            )
+            .unwrap();
             let mut it = Loop {
                 values: &detector,
                 checker: &checker,

@@ -12,6 +12,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use visa_nn::WeightType;
 
 use crate::error::{AlignError, Result};
 
@@ -111,6 +112,7 @@ pub struct Models {
     places: Vec<Place>,
     /// A single part given explicitly, used before the places.
     single: Option<(Part, PathBuf)>,
+    weights: WeightType,
 }
 
 impl Models {
@@ -124,6 +126,7 @@ impl Models {
             return Ok(Self {
                 places: default_places(),
                 single: None,
+                weights: WeightType::native(),
             });
         };
         let path = Path::new(explicit);
@@ -159,6 +162,7 @@ impl Models {
             return Ok(Self {
                 places,
                 single: Some((part, path.to_path_buf())),
+                weights: WeightType::native(),
             });
         }
         if Part::ALL.iter().any(|p| path.join(p.folder()).is_dir()) {
@@ -168,12 +172,24 @@ impl Models {
                     path: path.to_path_buf(),
                 }],
                 single: None,
+                weights: WeightType::native(),
             });
         }
         Err(AlignError::file(
             path,
             "holds neither config.json, nor head.json, nor a folder named encoder, detector, translator, nli or rewriter",
         ))
+    }
+
+    /// Has weights held, and products computed, in another way than [`WeightType::native`].
+    #[must_use]
+    pub fn with_weights(self, weights: WeightType) -> Self {
+        Self { weights, ..self }
+    }
+
+    /// How models hold their weights.
+    pub fn weights(&self) -> WeightType {
+        self.weights
     }
 
     /// The places looked at, in order.

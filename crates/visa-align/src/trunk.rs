@@ -9,7 +9,7 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
-use visa_nn::{Batch, Encoder, Encoding, Tokenizer};
+use visa_nn::{Batch, Encoder, EncoderEngine, Encoding, Tokenizer, WeightType};
 
 use crate::error::{AlignError, Result};
 use crate::head::{Head, HeadKind, Input, Specials};
@@ -28,14 +28,16 @@ pub struct Trunk {
     /// SHA-256 of the weights' file, which adapters name.
     digest: String,
     dir: PathBuf,
+    /// How the models over it hold their weights.
+    stored: WeightType,
 }
 
 impl Trunk {
-    /// Loads an encoder's folder.
+    /// Loads an encoder's folder; models over it compute with weights held in this way.
     ///
     /// # Errors
     /// [`AlignError::ModelFile`] and [`AlignError::Load`], naming the file.
-    pub fn load(dir: &Path) -> Result<Self> {
+    pub fn load(dir: &Path, stored: WeightType) -> Result<Self> {
         check_files(dir, Part::Encoder.files())?;
         let encoder = Encoder::load(dir, &Device::Cpu).map_err(AlignError::Load)?;
         let tokenizer = Tokenizer::load(dir).map_err(AlignError::Load)?;
@@ -61,6 +63,7 @@ impl Trunk {
             pad,
             digest,
             dir: dir.to_path_buf(),
+            stored,
         })
     }
 
@@ -69,7 +72,7 @@ impl Trunk {
     /// # Errors
     /// As [`Models::dir`] and [`Self::load`].
     pub fn find(models: &Models) -> Result<Self> {
-        Self::load(&models.dir(Part::Encoder)?)
+        Self::load(&models.dir(Part::Encoder)?, models.weights())
     }
 }
 
@@ -77,7 +80,7 @@ impl Trunk {
 #[derive(Debug)]
 pub(crate) struct HeadModel {
     part: &'static str,
-    encoder: Encoder,
+    engine: EncoderEngine,
     tokenizer: Arc<Tokenizer>,
     specials: Specials,
     pad: u32,
@@ -85,7 +88,8 @@ pub(crate) struct HeadModel {
 }
 
 impl HeadModel {
-    /// Loads the folder of a part, over `trunk` or over the one that the folder names.
+    /// Loads the folder of a part, over `trunk` or over the one that the folder names, which then computes in the
+    /// processor's own way.
     pub(crate) fn load(dir: &Path, part: Part, trunk: Option<&Trunk>) -> Result<Self> {
         check_files(dir, part.files())?;
         let head = Head::load(dir, &Device::Cpu)?;
@@ -104,7 +108,7 @@ impl HeadModel {
         let trunk = match trunk {
             Some(trunk) => trunk,
             None => {
-                own = Trunk::load(&dir.join(&head.config.base))?;
+                own = Trunk::load(&dir.join(&head.config.base), WeightType::native())?;
                 &own
             }
         };
@@ -134,15 +138,16 @@ impl HeadModel {
                 ),
             ));
         }
-        let encoder = trunk
+        let engine = trunk
             .encoder
             .clone()
             .with_adapter(dir)
             .and_then(Encoder::merged)
+            .and_then(|merged| EncoderEngine::new(&merged, trunk.stored))
             .map_err(AlignError::Load)?;
         Ok(Self {
             part: part.folder(),
-            encoder,
+            engine,
             tokenizer: Arc::clone(&trunk.tokenizer),
             specials: trunk.specials,
             pad: trunk.pad,
@@ -220,15 +225,14 @@ impl HeadModel {
             types[at].copy_from_slice(&input.type_ids);
         }
         let paired = types.contains(&1);
-        let device = self.encoder.device();
-        let types = Tensor::from_vec(types, (rows, width), device)?;
+        let types = Tensor::from_vec(types, (rows, width), &Device::Cpu)?;
         let batch = Batch {
-            ids: Tensor::from_vec(ids, (rows, width), device)?,
+            ids: Tensor::from_vec(ids, (rows, width), &Device::Cpu)?,
             type_ids: paired.then(|| types.clone()),
             lens,
         };
         let hidden = self
-            .encoder
+            .engine
             .forward(&batch)
             .map_err(AlignError::nn("encoding"))?;
         let logits = self.head.forward(&hidden, &types, &batch.lens)?;

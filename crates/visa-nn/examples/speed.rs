@@ -11,7 +11,9 @@ use std::time::Instant;
 use candle_core::Device;
 use visa_nn::ops::{Precision, set_precision};
 use visa_nn::sample::{SampleOptions, generate_batch};
-use visa_nn::{Batch, Decoder, DecoderConfig, Encoder, Tokenizer, mean_pool};
+use visa_nn::{
+    Batch, Decoder, DecoderConfig, Encoder, EncoderEngine, Tokenizer, WeightType, mean_pool,
+};
 
 fn time<T>(what: &str, units: usize, mut run: impl FnMut() -> T) {
     run();
@@ -73,6 +75,12 @@ fn main() -> visa_nn::Result<()> {
         time("  encode 64 texts", 64, || {
             mean_pool(&encoder.forward(&batch)?, &batch.lens)
         });
+        for stored in [WeightType::F32, WeightType::Bf16, WeightType::Int8] {
+            let engine = EncoderEngine::new(&encoder, stored)?;
+            time(&format!("  encode 64 texts, {stored:?}"), 64, || {
+                mean_pool(&engine.forward(&batch)?, &batch.lens)
+            });
+        }
         let options = |max_tokens, top_p| SampleOptions {
             max_tokens,
             top_p,

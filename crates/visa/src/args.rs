@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use visa_nn::WeightType;
 
 use crate::exit::{Failure, usage};
 
@@ -118,12 +119,31 @@ pub(crate) struct ModelArgs {
     /// A models folder, the folder of one model, or a hub id `owner/name`; without it the usual places are searched
     #[arg(long, value_name = "DIR|HUB-ID", env = "VISA_MODEL")]
     pub(crate) model: Option<String>,
+    /// In what the models compute: auto takes bf16 where the processor multiplies it, else f32; int8 is fastest on
+    /// processors that multiply bytes, and moves values by about 0.01
+    #[arg(long, value_name = "TYPE", env = "VISA_WEIGHTS", value_enum, default_value_t = Weights::Auto)]
+    pub(crate) weights: Weights,
+}
+
+/// In what models hold their weights and multiply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Weights {
+    Auto,
+    F32,
+    Bf16,
+    Int8,
 }
 
 impl ModelArgs {
     /// Decides where models are looked for.
     pub(crate) fn find(&self) -> Result<visa_align::Models, Failure> {
-        visa_align::Models::find(self.model.as_deref()).map_err(crate::exit::model)
+        let models = visa_align::Models::find(self.model.as_deref()).map_err(crate::exit::model)?;
+        Ok(match self.weights {
+            Weights::Auto => models,
+            Weights::F32 => models.with_weights(WeightType::F32),
+            Weights::Bf16 => models.with_weights(WeightType::Bf16),
+            Weights::Int8 => models.with_weights(WeightType::Int8),
+        })
     }
 }
 

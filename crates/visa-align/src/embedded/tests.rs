@@ -32,7 +32,7 @@ const TEXT: &str = "# A day outside\n\nYou should wear a helmet on the 2 km way,
 fn propose(seed: u64, best: Option<&str>, n: usize) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     testing::rewriter(dir.path());
-    let mut backend = EmbeddedBackend::load(dir.path(), &Letters).unwrap();
+    let mut backend = EmbeddedBackend::load(dir.path(), WeightType::F32, &Letters).unwrap();
     // A random decoder seldom ends a clause by itself, and cut ones are dropped.
     backend.options.clauses = 500;
     let before = Profile::zero();
@@ -102,7 +102,7 @@ fn the_same_seed_gives_the_same_candidates() {
 fn clauses_of_two_who_ask_together_are_those_of_each_alone() {
     let dir = tempfile::tempdir().unwrap();
     testing::rewriter(dir.path());
-    let writer = Writer::load(dir.path()).unwrap();
+    let writer = Writer::load(dir.path(), WeightType::F32).unwrap();
     let asker = writer.asker();
     let places = editable(TEXT);
     let ask = |seed: u64, temperature: f64, wish: [f32; 10]| -> Vec<ClauseRequest> {
@@ -157,7 +157,7 @@ fn a_later_round_builds_on_the_best_and_leaves_its_edits_alone() {
 fn a_text_without_a_place_gets_no_candidates() {
     let dir = tempfile::tempdir().unwrap();
     testing::rewriter(dir.path());
-    let mut backend = EmbeddedBackend::load(dir.path(), &Letters).unwrap();
+    let mut backend = EmbeddedBackend::load(dir.path(), WeightType::F32, &Letters).unwrap();
     let before = Profile::zero();
     let target = Target::new(Profile::zero());
     for text in ["Why?", "# Title", "\"All of this is quoted speech.\""] {

@@ -6,9 +6,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use visa_nn::sample::{Allowed, Constraint, Finish, Generator, Request, SampleOptions};
-use visa_nn::{Decoder, Tokenizer};
+use visa_nn::{Decoder, Engine, Tokenizer, WeightType};
 
 use super::ask::{Asked, Asker};
 use crate::error::{AlignError, Result};
@@ -17,8 +17,6 @@ use crate::shield::ClauseShield;
 
 /// Sentences about nothing. What fits behind them fits anywhere.
 pub const ELSEWHERE: [&str; 2] = ["This is how it is", "We talked about it yesterday"];
-/// Rows that are weighed in one pass.
-const WEIGHED: usize = 64;
 
 /// A clause to be written.
 #[derive(Clone, Debug)]
@@ -53,7 +51,7 @@ pub trait Clauses {
 /// The decoder with what asks it.
 #[derive(Debug)]
 pub struct Writer {
-    decoder: Decoder,
+    engine: Engine,
     asker: Arc<Asker>,
 }
 
@@ -84,25 +82,26 @@ impl ClauseRequest {
 }
 
 impl Writer {
-    /// Loads a decoder's folder.
+    /// Loads a decoder's folder, to compute with weights held in this way.
     ///
     /// # Errors
     /// [`AlignError::ModelFile`] or [`AlignError::Load`], naming the file.
-    pub fn load(dir: &Path) -> Result<Self> {
+    pub fn load(dir: &Path, stored: WeightType) -> Result<Self> {
         check_files(dir, Part::Rewriter.files())?;
         let decoder = Decoder::load(dir, &Device::Cpu).map_err(AlignError::Load)?;
         let tokenizer = Tokenizer::load(dir).map_err(AlignError::Load)?;
-        Self::new(decoder, tokenizer)
+        let engine = Engine::new(&decoder, stored).map_err(AlignError::Load)?;
+        Self::new(engine, tokenizer)
     }
 
     /// Of parts that are loaded already.
     ///
     /// # Errors
     /// A tokenizer that does not fit the decoder, or lacks the format's tokens.
-    pub fn new(decoder: Decoder, tokenizer: Tokenizer) -> Result<Self> {
+    pub fn new(engine: Engine, tokenizer: Tokenizer) -> Result<Self> {
         Ok(Self {
-            asker: Arc::new(Asker::new(tokenizer, decoder.config())?),
-            decoder,
+            asker: Arc::new(Asker::new(tokenizer, engine.config())?),
+            engine,
         })
     }
 
@@ -133,7 +132,7 @@ impl Writer {
                 stream: r.stream,
             })
             .collect();
-        let generated = Generator::new(&self.decoder)
+        let generated = Generator::over(&self.engine)
             .requests(&sampled, &mut constraints)
             .map_err(AlignError::nn("writing clauses"))?;
         drop(constraints);
@@ -166,43 +165,12 @@ impl Writer {
         Ok(clauses)
     }
 
-    /// Mean log-probability of each answer after its prompt, nats a token. Rows of like length go together.
+    /// Mean log-probability of each answer after its prompt, nats a token.
     fn logprobs(&self, rows: &[(&[u32], &[u32])]) -> Result<Vec<f32>> {
-        let len = |i: usize| rows[i].0.len() + rows[i].1.len() - 1;
-        let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.sort_by_key(|&i| len(i));
-        let mut found = vec![0.0; rows.len()];
-        for part in order.chunks(WEIGHED) {
-            let width = part.iter().map(|&i| len(i)).max().unwrap_or(1);
-            let mut ids = Vec::with_capacity(part.len() * width);
-            let mut targets = Vec::with_capacity(part.len() * width);
-            for &i in part {
-                let row = [rows[i].0, rows[i].1].concat();
-                ids.extend_from_slice(&row[..len(i)]);
-                targets.extend_from_slice(&row[1..]);
-                let padding = width - len(i);
-                ids.resize(ids.len() + padding, self.asker.marks().pad);
-                targets.resize(targets.len() + padding, self.asker.marks().pad);
-            }
-            let lens: Vec<usize> = part.iter().map(|&i| len(i)).collect();
-            let losses = || -> visa_nn::Result<Vec<Vec<f32>>> {
-                let shape = (part.len(), width);
-                let ids = Tensor::from_vec(ids, shape, &Device::Cpu)?;
-                let targets = Tensor::from_vec(targets, shape, &Device::Cpu)?;
-                Ok(self
-                    .decoder
-                    .token_losses(&ids, &targets, Some(&lens))?
-                    .to_vec2()?)
-            };
-            let losses = losses().map_err(AlignError::nn("reading clauses"))?;
-            for (&i, losses) in part.iter().zip(losses) {
-                let (prompt, answer) = rows[i];
-                let from = prompt.len() - 1;
-                let sum: f32 = losses[from..from + answer.len()].iter().sum();
-                found[i] = -sum / answer.len().max(1) as f32;
-            }
-        }
-        Ok(found)
+        let each = self.engine.log_probabilities(rows);
+        let each = each.map_err(AlignError::nn("reading clauses"))?;
+        let mean = |logprobs: Vec<f32>| logprobs.iter().sum::<f32>() / logprobs.len() as f32;
+        Ok(each.into_iter().map(mean).collect())
     }
 }
 

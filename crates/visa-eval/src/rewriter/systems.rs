@@ -222,7 +222,7 @@ impl Workshop<'_> {
     fn maker(&self, kind: &Kind) -> Result<Maker<'_>, EvalError> {
         let embedded = |dir: &Option<PathBuf>| -> Result<EmbeddedBackend<'_>, EvalError> {
             Ok(match dir {
-                Some(dir) => EmbeddedBackend::load(dir, self.reward.values)?,
+                Some(dir) => EmbeddedBackend::load(dir, self.models.weights(), self.reward.values)?,
                 None => EmbeddedBackend::find(self.models, self.reward.values)?,
             })
         };

@@ -200,39 +200,30 @@ kernel! {
         let most = if parts == 1 { 127.0 } else { 32_639.0 };
         let top = magnitude::<S, X>(x);
         let inverse = S::splat(if top > 0.0 { most / top } else { 0.0 });
-        let flip = if unsigned { 0x8080_8080 } else { 0 };
+        let flip = if unsigned { 0x80 } else { 0 };
         for at in (0..4 * steps).step_by(GRAIN) {
-            let mut y = [0f32; GRAIN];
+            let mut q = [0i32; GRAIN];
             let n = x.len().saturating_sub(at).min(GRAIN);
             let mut i = 0;
             while i < n {
                 let v: S = X::load(x.as_ptr().add(at + i), n - i);
-                v.mul(inverse).round().store(y.as_mut_ptr().add(i));
+                v.mul(inverse).store_integers(q.as_mut_ptr().add(i));
                 i += S::LANES;
             }
-            // A conversion saturates, and makes 0 of a NaN.
-            let q = y.map(|y| y as i32);
+            let step = at / 4;
             for part in 0..parts {
-                let mut words = [0u32; GRAIN / 4];
-                for (word, q) in words.iter_mut().zip(q.as_chunks::<4>().0) {
-                    // The low byte has a sign, so the high one is rounded.
-                    let byte = |q: i32| match (parts, part) {
-                        (1, _) | (_, 1) => q as u8,
-                        _ => ((q + 128) >> 8) as u8,
-                    };
-                    *word = u32::from_le_bytes(q.map(byte)) ^ flip;
-                }
+                // The low byte has a sign, so the high one is rounded.
+                let bytes = match part + 1 == parts {
+                    true => q.map(|q| q as u8 ^ flip),
+                    false => q.map(|q| ((q + 128) >> 8) as u8 ^ flip),
+                };
                 let row = row + part;
-                let panel = out.get().add(row / high * high * steps);
-                for (w, word) in words.iter().enumerate() {
-                    let step = at / 4 + w;
-                    let place = if unsigned {
-                        step * high + row % high
-                    } else {
-                        (step / 16 * high + row % high) * 16 + step % 16
-                    };
-                    *panel.add(place) = *word;
-                }
+                let place = if unsigned {
+                    row * steps + step
+                } else {
+                    row / high * high * steps + (step / 16 * high + row % high) * 16
+                };
+                out.get().add(place).cast::<[u8; GRAIN]>().write(bytes);
             }
         }
         top / most

@@ -240,37 +240,35 @@ impl Int8Matrix {
                         left.tile(i0 * parts + t, tall, panel, steps, sums.add(t * WIDE));
                     }
                 }
-                for i in 0..rows {
-                    let begin = match start {
-                        Start::Bias(bias) => bias[column..].as_ptr(),
-                        _ => std::ptr::null(),
-                    };
-                    // SAFETY: `width` columns of this row exist.
-                    unsafe {
-                        let to = y.add((i0 + i) * self.n + column);
-                        let sums = sums.add(i * parts * WIDE);
-                        let scales = self.scales[column..].as_ptr();
-                        match left.style {
-                            Style::Widened => {
-                                tile::scale(sums.cast(), scales, begin, start, to, width);
-                            }
-                            style => {
-                                let offsets = if style.unsigned() {
-                                    self.offsets[column..].as_ptr()
-                                } else {
-                                    std::ptr::null()
-                                };
-                                let sums = tile::Sums {
-                                    sums: sums.cast(),
-                                    parts,
-                                    offsets,
-                                    scale: left.scales[i0 + i],
-                                };
-                                tile::finish(sums, scales, begin, start, to, width);
-                            }
-                        }
-                    }
+                let bias = match start {
+                    Start::Bias(bias) => bias[column..].as_ptr(),
+                    _ => std::ptr::null(),
+                };
+                let to = tile::Results {
+                    // SAFETY: the rows and columns exist.
+                    y: unsafe { y.add(i0 * self.n + column) },
+                    stride: self.n,
+                    rows,
+                    width,
+                    start,
+                    bias,
+                };
+                let scales = self.scales[column..].as_ptr();
+                if left.style == Style::Widened {
+                    tile::scale(sums.cast(), scales, to);
+                    continue;
                 }
+                let offsets = match left.style.unsigned() {
+                    true => self.offsets[column..].as_ptr(),
+                    false => [0; WIDE].as_ptr(),
+                };
+                let sums = tile::Sums {
+                    sums: sums.cast(),
+                    parts,
+                    offsets,
+                    rows: left.scales[i0..].as_ptr(),
+                };
+                tile::finish(sums, scales, to);
             }
         });
     }

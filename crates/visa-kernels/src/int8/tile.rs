@@ -13,7 +13,7 @@ pub(super) const VNNI_HIGH: usize = 12;
 /// Rows of a tile of [`widened`].
 pub(super) const WIDENED_HIGH: usize = 6;
 
-/// `high × 32` sums of `steps` words, those of `a` without signs, as `[step][12]`.
+/// `high × 32` sums of `steps` words, those of `a` without signs, row by row.
 ///
 /// # Safety
 /// AVX-512 VNNI exists; the panels hold `steps` words, `sums` the sums.
@@ -42,18 +42,16 @@ unsafe fn vnni_tile<const H: usize, const U: usize>(
     // SAFETY: the caller's panels; `steps` is a multiple of 16, thus of `U`.
     unsafe {
         let mut s = [[[_mm512_setzero_si512(); 2]; H]; U];
-        let (mut a, mut b) = (a, b);
-        for _ in 0..steps / U {
-            for s in &mut s {
+        for step in (0..steps).step_by(U) {
+            for (u, s) in s.iter_mut().enumerate() {
+                let (a, b) = (a.add(step + u), b.add((step + u) * WIDE));
                 let b0 = _mm512_load_si512(b.cast());
                 let b1 = _mm512_load_si512(b.add(16).cast());
                 for (i, s) in s.iter_mut().enumerate() {
-                    let x = _mm512_set1_epi32(*a.add(i) as i32);
+                    let x = _mm512_set1_epi32(*a.add(i * steps) as i32);
                     s[0] = _mm512_dpbusd_epi32(s[0], x, b0);
                     s[1] = _mm512_dpbusd_epi32(s[1], x, b1);
                 }
-                a = a.add(VNNI_HIGH);
-                b = b.add(WIDE);
             }
         }
         for i in 0..H {
@@ -121,86 +119,79 @@ unsafe fn widened_tile<S: Simd, X: Element, const H: usize>(
     }
 }
 
+/// Where the results of some rows begin, and what they start from.
+#[derive(Clone, Copy)]
+pub(super) struct Results<'a, Y> {
+    pub(super) y: *mut Y,
+    /// Numbers from one row to the next.
+    pub(super) stride: usize,
+    pub(super) rows: usize,
+    /// Columns, at most 32.
+    pub(super) width: usize,
+    pub(super) start: Start<'a>,
+    /// Of the first column, if there is one.
+    pub(super) bias: *const f32,
+}
+
+impl<Y: Element> Results<'_, Y> {
+    /// What up to `n` results begin with.
+    #[inline(always)]
+    unsafe fn begin<S: Simd>(&self, row: usize, column: usize, n: usize) -> S {
+        // SAFETY: the row and its columns exist.
+        unsafe {
+            match self.start {
+                Start::Zero => S::splat(0.0),
+                Start::Bias(_) => S::load_n(self.bias.add(column), n),
+                Start::Add => Y::load(self.y.add(row * self.stride + column), n),
+            }
+        }
+    }
+}
+
 kernel! {
-    /// `y = start + sums · scales`, a row of up to 32 columns.
-    pub(super) fn scale<S; Y: Element>(
-        sums: *const f32,
-        scales: *const f32,
-        bias: *const f32,
-        start: Start<'_>,
-        y: *mut Y,
-        width: usize,
-    ) {
-        let mut j = 0;
-        while j < width {
-            let n = width - j;
-            let from: S = begin(bias, start, y, j, n);
-            let sum = S::load(sums.add(j)).fma(S::load(scales.add(j)), from);
-            Y::store(y.add(j), n, sum);
-            j += S::LANES;
+    /// `y = start + sums · scales`
+    pub(super) fn scale<S; Y: Element>(sums: *const f32, scales: *const f32, to: Results<'_, Y>) {
+        for i in 0..to.rows {
+            for j in (0..to.width).step_by(S::LANES) {
+                let n = to.width - j;
+                let sum = S::load(sums.add(i * WIDE + j));
+                let y = sum.fma(S::load(scales.add(j)), to.begin(i, j, n));
+                Y::store(to.y.add(i * to.stride + j), n, y);
+            }
         }
     }
 }
 
-/// What a result starts from.
-#[inline(always)]
-unsafe fn begin<S: Simd, Y: Element>(
-    bias: *const f32,
-    start: Start<'_>,
-    y: *mut Y,
-    j: usize,
-    n: usize,
-) -> S {
-    unsafe {
-        match start {
-            Start::Zero => S::splat(0.0),
-            Start::Bias(_) => S::load_n(bias.add(j), n),
-            Start::Add => Y::load(y.add(j), n),
-        }
-    }
-}
-
-/// The sums of a row in 32 bits.
+/// The sums of some rows in 32 bits.
 #[derive(Clone, Copy)]
 pub(super) struct Sums {
     pub(super) sums: *const i32,
-    /// 2 if a row of low bytes follows that of the high ones.
+    /// 2 if a row of low bytes follows each of high ones.
     pub(super) parts: usize,
-    /// What bytes without sign added to each sum; null if nothing.
+    /// What bytes without sign added to the sums of a column.
     pub(super) offsets: *const i32,
-    /// Of the row.
-    pub(super) scale: f32,
+    /// One a row.
+    pub(super) rows: *const f32,
 }
 
 kernel! {
-    /// `y = start + (sums − offsets) · scale · scales`, a row of up to 32 columns.
-    pub(super) fn finish<S; Y: Element>(
-        sums: Sums,
-        scales: *const f32,
-        bias: *const f32,
-        start: Start<'_>,
-        y: *mut Y,
-        width: usize,
-    ) {
-        let mut real = [0f32; WIDE];
-        for j in 0..WIDE {
-            let offset = if sums.offsets.is_null() { 0 } else { *sums.offsets.add(j) };
-            let high = (*sums.sums.add(j) - offset) as f32;
-            real[j] = if sums.parts == 1 {
-                high
-            } else {
-                // A sum of 32 bits may not fit times 256.
-                high * 256.0 + (*sums.sums.add(WIDE + j) - offset) as f32
-            };
-        }
-        let factor = S::splat(sums.scale);
-        let mut j = 0;
-        while j < width {
-            let n = width - j;
-            let from: S = begin(bias, start, y, j, n);
-            let scales = S::load(scales.add(j)).mul(factor);
-            Y::store(y.add(j), n, S::load(real.as_ptr().add(j)).fma(scales, from));
-            j += S::LANES;
+    /// `y = start + (sums − offsets) · rows · scales`
+    pub(super) fn finish<S; Y: Element>(from: Sums, scales: *const f32, to: Results<'_, Y>) {
+        for j in (0..to.width).step_by(S::LANES) {
+            let n = to.width - j;
+            let scales = S::load(scales.add(j));
+            for i in 0..to.rows {
+                let sums = from.sums.add(i * from.parts * WIDE + j);
+                let mut sum = S::difference(sums, from.offsets.add(j));
+                if from.parts == 2 {
+                    // A sum of 32 bits may not fit times 256.
+                    let low = S::difference(sums.add(WIDE), from.offsets.add(j));
+                    sum = sum.fma(S::splat(256.0), low);
+                }
+                let scale = scales.mul(S::splat(*from.rows.add(i)));
+                let y = sum.fma(scale, to.begin(i, j, n));
+                Y::store(to.y.add(i * to.stride + j), n, y);
+            }
         }
     }
 }

@@ -69,6 +69,10 @@ pub(crate) trait Simd: Copy {
     unsafe fn halves(p: *const u32) -> (Self, Self);
     /// The four bytes with sign of each of `LANES` words, the lowest first.
     unsafe fn bytes(p: *const u32) -> [Self; 4];
+    /// The nearest integers, ties to even; any number for what does not fit.
+    unsafe fn store_integers(self, p: *mut i32);
+    /// `a − b`, which fits, of integers.
+    unsafe fn difference(a: *const i32, b: *const i32) -> Self;
     /// Transposes the square of the first `LANES` vectors.
     unsafe fn transpose(x: &mut [Self; 16]);
 

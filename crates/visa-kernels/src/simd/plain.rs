@@ -149,6 +149,19 @@ impl Simd for Plain {
         [24, 16, 8, 0].map(|left| Self(x.map(|x| ((x << left) as i32 >> 24) as f32)))
     }
     #[inline(always)]
+    unsafe fn store_integers(self, p: *mut i32) {
+        let q = self.0.map(|x| x.round_ties_even() as i32);
+        unsafe { p.cast::<[i32; 8]>().write_unaligned(q) }
+    }
+    #[inline(always)]
+    unsafe fn difference(a: *const i32, b: *const i32) -> Self {
+        let mut r = [0.0; 8];
+        for (i, x) in r.iter_mut().enumerate() {
+            *x = unsafe { *a.add(i) - *b.add(i) } as f32;
+        }
+        Self(r)
+    }
+    #[inline(always)]
     unsafe fn transpose(x: &mut [Self; 16]) {
         for i in 0..8 {
             for j in 0..i {

@@ -176,6 +176,17 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn store_integers(self, p: *mut i32) {
+        unsafe { _mm256_storeu_si256(p.cast(), _mm256_cvtps_epi32(self.0)) }
+    }
+    #[inline(always)]
+    unsafe fn difference(a: *const i32, b: *const i32) -> Self {
+        unsafe {
+            let (a, b) = (_mm256_loadu_si256(a.cast()), _mm256_loadu_si256(b.cast()));
+            Self(_mm256_cvtepi32_ps(_mm256_sub_epi32(a, b)))
+        }
+    }
+    #[inline(always)]
     unsafe fn transpose(x: &mut [Self; 16]) {
         unsafe {
             let mut a = [_mm256_setzero_ps(); 8];
@@ -337,6 +348,17 @@ impl Simd for Avx512 {
                 ))),
                 Self(_mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(x))),
             ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_integers(self, p: *mut i32) {
+        unsafe { _mm512_storeu_si512(p.cast(), _mm512_cvtps_epi32(self.0)) }
+    }
+    #[inline(always)]
+    unsafe fn difference(a: *const i32, b: *const i32) -> Self {
+        unsafe {
+            let (a, b) = (_mm512_loadu_si512(a.cast()), _mm512_loadu_si512(b.cast()));
+            Self(_mm512_cvtepi32_ps(_mm512_sub_epi32(a, b)))
         }
     }
     #[inline(always)]

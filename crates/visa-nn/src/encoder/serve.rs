@@ -7,6 +7,7 @@
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
+use visa_kernels::int8::Activations;
 use visa_kernels::matmul::Compute;
 use visa_kernels::{Element, activation, attention, bf16, new_vec, norm};
 
@@ -53,7 +54,7 @@ struct Block {
 impl Block {
     fn new(layer: &Layer, stored: WeightType) -> Result<Self> {
         let matrix = |parts: &[&crate::layers::Linear]| {
-            let mut matrix = Matrix::new(stored);
+            let mut matrix = Matrix::new(stored, Activations::Bytes);
             matrix.fill(parts)?;
             Ok::<_, Error>(matrix)
         };

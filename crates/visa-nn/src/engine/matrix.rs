@@ -23,6 +23,15 @@ pub enum WeightType {
 }
 
 impl WeightType {
+    /// The fastest that changes results by no more than can be seen: bf16 where
+    /// the processor multiplies it, elsewhere `f32`.
+    pub fn native() -> Self {
+        match visa_kernels::isa::has_bf16() {
+            true => Self::Bf16,
+            false => Self::F32,
+        }
+    }
+
     /// What belongs to the precision of matrix products elsewhere.
     pub fn of(precision: Precision) -> Self {
         match precision {
@@ -45,14 +54,17 @@ enum Stored {
 pub(crate) struct Matrix {
     stored: Stored,
     bias: Option<Vec<f32>>,
+    /// How inputs of a weight in bytes are rounded.
+    activations: Activations,
     n: usize,
     k: usize,
 }
 
 impl Matrix {
     /// An empty one, to be filled.
-    pub(crate) fn new(stored: WeightType) -> Self {
+    pub(crate) fn new(stored: WeightType, activations: Activations) -> Self {
         Self {
+            activations,
             stored: match stored {
                 WeightType::F32 => Stored::F32(Vec::new()),
                 WeightType::Bf16 => Stored::Bf16(None),
@@ -141,7 +153,7 @@ impl Matrix {
     fn product<X: Element, Y: Element>(&self, x: &[X], start: Start<'_>, y: &mut [Y]) {
         match &self.stored {
             Stored::Bf16(Some(packed)) => packed.forward(x, start, y),
-            Stored::Int8(Some(packed)) => packed.forward(x, start, y, Activations::Words),
+            Stored::Int8(Some(packed)) => packed.forward(x, start, y, self.activations),
             Stored::Bf16(None) | Stored::Int8(None) => {
                 unreachable!("a matrix is filled when it is made")
             }

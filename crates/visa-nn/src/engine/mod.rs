@@ -9,9 +9,11 @@
 mod attend;
 mod cache;
 mod matrix;
+mod read;
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
+use visa_kernels::int8::Activations;
 use visa_kernels::matmul::Compute;
 use visa_kernels::{Element, activation, norm, rope};
 
@@ -26,6 +28,15 @@ pub(crate) use matrix::{Matrix, numbers};
 
 /// Rows of activations that one task splits or activates.
 const ROWS: usize = 16;
+
+/// Whose hidden states a pass returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    /// Those of the last token of each feed.
+    Last,
+    /// Those of every token.
+    All,
+}
 
 /// New tokens of one sequence of a [`KvCache`].
 pub type Feed<'a> = (usize, &'a [u32]);
@@ -45,11 +56,11 @@ impl Block {
     fn new(layer: &Layer, stored: WeightType) -> Result<Self> {
         let mut block = Self {
             attention_norm: Vec::new(),
-            qkv: Matrix::new(stored),
-            o: Matrix::new(stored),
+            qkv: Matrix::new(stored, Activations::Words),
+            o: Matrix::new(stored, Activations::Words),
             feed_norm: Vec::new(),
-            gate_up: Matrix::new(stored),
-            down: Matrix::new(stored),
+            gate_up: Matrix::new(stored, Activations::Words),
+            down: Matrix::new(stored, Activations::Words),
         };
         block.fill(layer)?;
         Ok(block)
@@ -87,7 +98,7 @@ impl Engine {
             embedding: net.embedding.detach(),
             blocks: blocks.collect::<Result<_>>()?,
             norm: Vec::new(),
-            head: Matrix::new(stored),
+            head: Matrix::new(stored, Activations::Words),
         };
         engine.fill_ends(net)?;
         Ok(engine)
@@ -137,7 +148,7 @@ impl Engine {
         self.check(cache, feeds)?;
         // Inside the pool, so that each kernel starts without waking it first.
         let mut result = Ok(Vec::new());
-        rayon::scope(|_| result = self.run(cache, feeds, None));
+        rayon::scope(|_| result = self.run(cache, feeds, Keep::Last, None));
         result
     }
 
@@ -149,7 +160,7 @@ impl Engine {
         tap: &mut dyn Tap,
     ) -> Result<Vec<f32>> {
         self.check(cache, feeds)?;
-        self.run(cache, feeds, Some(tap))
+        self.run(cache, feeds, Keep::Last, Some(tap))
     }
 
     /// Logits `[rows, V]` of hidden states `[rows, H]`.
@@ -199,11 +210,12 @@ impl Engine {
         &self,
         cache: &mut KvCache,
         feeds: &[Feed<'_>],
+        keep: Keep,
         tap: Option<&mut dyn Tap>,
     ) -> Result<Vec<f32>> {
         match &mut cache.0 {
-            Stored::F32(rows) => self.run_stored(Compute::F32, rows, feeds, tap),
-            Stored::Bf16(rows) => self.run_stored(Compute::Bf16, rows, feeds, tap),
+            Stored::F32(rows) => self.run_stored(Compute::F32, rows, feeds, keep, tap),
+            Stored::Bf16(rows) => self.run_stored(Compute::Bf16, rows, feeds, keep, tap),
         }
     }
 
@@ -212,6 +224,7 @@ impl Engine {
         compute: Compute,
         cache: &mut Rows<T>,
         feeds: &[Feed<'_>],
+        keep: Keep,
         mut tap: Option<&mut dyn Tap>,
     ) -> Result<Vec<f32>> {
         let config = &self.config;
@@ -223,7 +236,7 @@ impl Engine {
                 start as u32..(start + tokens.len()) as u32
             })
             .collect();
-        let total = positions.len();
+        let fewer = keep == Keep::Last && positions.len() > feeds.len();
         let mut work = std::mem::take(&mut cache.work);
         ops::read(&self.embedding, |table| {
             work.x.clear();
@@ -244,8 +257,8 @@ impl Engine {
                 values: &work.values,
             };
             attend(config, compute, cache, i, feeds, &new, &mut work.attended);
-            // Behind the last attention only the last tokens matter.
-            if i + 1 == self.blocks.len() && tap.is_none() && total > feeds.len() {
+            // Behind the last attention only what is kept matters.
+            if i + 1 == self.blocks.len() && tap.is_none() && fewer {
                 last_rows(&mut work.x, feeds, h);
                 last_rows(
                     &mut work.attended,
@@ -264,7 +277,7 @@ impl Engine {
             }
         }
         cache.advance(feeds);
-        if tap.is_some() && total > feeds.len() {
+        if tap.is_some() && fewer {
             last_rows(&mut work.x, feeds, h);
         }
         let hidden = visa_kernels::new_vec(work.x.len(), |y| {

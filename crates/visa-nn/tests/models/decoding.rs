@@ -234,6 +234,46 @@ fn log_probabilities_are_those_of_the_model() {
     }
 }
 
+#[test]
+fn answers_are_read_as_whole_passes_do() {
+    let decoder = tiny("llama-untied");
+    let other = [4, 4, 9];
+    // Prompts that are shared, apart from each other; answers of one token and of many.
+    let rows: [(&[u32], &[u32]); 6] = [
+        (&PROMPT, &[8, 1, 2]),
+        (&other, &[7]),
+        (&PROMPT, &[8, 1, 2, 100, 3, 4, 5, 6]),
+        (&PROMPT, &[9]),
+        (&other, &[200, 201]),
+        (&[11], &[12, 13, 14]),
+    ];
+    for (stored, tolerance) in [(WeightType::F32, 1e-3), (WeightType::Bf16, 5e-2)] {
+        let engine = Engine::new(&decoder, stored).unwrap();
+        let got = engine.log_probabilities(&rows).unwrap();
+        for ((prompt, answer), got) in rows.iter().zip(&got) {
+            let out = Generated {
+                ids: answer.to_vec(),
+                logprobs: Vec::new(),
+                finish: Finish::Length,
+            };
+            let want = scored(&decoder, prompt, &out);
+            assert_eq!(got.len(), want.len());
+            for (a, b) in got.iter().zip(want) {
+                assert!((a - b).abs() < tolerance, "{stored:?}: {a} {b}");
+            }
+        }
+        assert!(engine.log_probabilities(&[]).unwrap().is_empty());
+        for (rows, part) in [
+            ([(&PROMPT[..], &[][..])], "row 0 has no"),
+            ([(&[][..], &[1][..])], "row 0 has no"),
+            ([(&[1][..], &[1, 60_000, 1][..])], "token 60000"),
+        ] {
+            let error = engine.log_probabilities(&rows).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}
+
 /// A rule for each place, repeated from `looped` on, done after `length`.
 struct Plan {
     rules: Vec<Rule>,

@@ -25,7 +25,7 @@ fn bert_hidden_states() {
         (WeightType::F32, 1e-4),
         // Layers as wide as these, of random weights, amplify what each rounds.
         (WeightType::Bf16, 4e-2),
-        (WeightType::Int8, 5e-2),
+        (WeightType::Int8, 1e-1),
     ] {
         let engine = EncoderEngine::new(&encoder, stored).unwrap();
         let hidden = engine.forward(&batch).unwrap();
@@ -162,11 +162,11 @@ fn minilm_engines_keep_the_direction() {
             .collect()
     };
     let exact = embed(WeightType::F32);
-    for stored in [WeightType::Bf16, WeightType::Int8] {
+    for (stored, least) in [(WeightType::Bf16, 0.999), (WeightType::Int8, 0.995)] {
         for (a, b) in exact.iter().zip(embed(stored)) {
             let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
             let cosine = dot(a, &b) / (dot(a, a) * dot(&b, &b)).sqrt();
-            assert!(cosine > 0.999, "{stored:?}: {cosine}");
+            assert!(cosine > least, "{stored:?}: {cosine}");
         }
     }
 }

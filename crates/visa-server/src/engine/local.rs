@@ -6,7 +6,7 @@ use std::path::Path;
 
 use visa_align::AlignError;
 use visa_nn::sample::{Finish, Generator as Sampler, Request, SampleOptions};
-use visa_nn::{ChatTemplate, Decoder, Message, Tokenizer};
+use visa_nn::{ChatTemplate, Engine, Message, Tokenizer};
 
 /// What is to be continued.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub(crate) struct Continued {
 
 pub(super) struct Generator {
     name: String,
-    decoder: Decoder,
+    engine: Engine,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
 }
@@ -44,11 +44,11 @@ pub(super) struct Generator {
 impl Generator {
     pub(super) fn new(
         dir: &Path,
-        decoder: Decoder,
+        engine: Engine,
         tokenizer: Tokenizer,
     ) -> Result<Self, AlignError> {
         tokenizer
-            .check_fits(decoder.config().vocab_size)
+            .check_fits(engine.config().vocab_size)
             .map_err(AlignError::Load)?;
         let template = match ChatTemplate::load(dir) {
             Ok(template) => Some(template),
@@ -62,7 +62,7 @@ impl Generator {
             .map_or_else(|| "local".into(), |n| n.to_string_lossy().into_owned());
         Ok(Self {
             name,
-            decoder,
+            engine,
             tokenizer,
             template,
         })
@@ -91,7 +91,7 @@ impl Generator {
                 stream: 0,
             })
             .collect();
-        let generated = Sampler::new(&self.decoder)
+        let generated = Sampler::over(&self.engine)
             .tokenizer(&self.tokenizer)
             .requests(&requests, &mut [])
             .map_err(nn)?;
@@ -111,7 +111,7 @@ impl Generator {
 
     /// The tokens of a prompt and how to follow them, such that both fit the decoder.
     fn fit(&self, prompt: &Prompt) -> visa_nn::Result<(Vec<u32>, SampleOptions)> {
-        let config = self.decoder.config();
+        let config = self.engine.config();
         let mut ids = self.tokens(&prompt.of)?;
         let most = config.max_position_embeddings;
         let mut options = prompt.options.clone();
@@ -142,7 +142,7 @@ impl Generator {
             (PromptKind::Text(text), _) => text.clone(),
         };
         let mut ids = self.tokenizer.encode(&text)?.ids;
-        if let Some(begin) = self.decoder.config().bos_token_id
+        if let Some(begin) = self.engine.config().bos_token_id
             && ids.first() != Some(&begin)
         {
             ids.insert(0, begin);

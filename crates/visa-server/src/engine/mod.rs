@@ -19,7 +19,7 @@ use visa_align::{
     AlignError, Backend, Checker, DetectOptions, Detection, Detector, EndpointBackend,
     EndpointOptions, Models, Part, Text, Translation, Translator, Trunk,
 };
-use visa_nn::{Decoder, Tokenizer};
+use visa_nn::{Decoder, Engine as Weights, Tokenizer};
 use visa_score::Consistency;
 
 use batch::{Answers, Batcher, Plan};
@@ -137,8 +137,9 @@ impl Engine {
                     None => models.dir(Part::Rewriter)?,
                 };
                 let decoder = Decoder::load(&dir, &Device::Cpu).map_err(AlignError::Load)?;
+                let engine = Weights::new(&decoder, models.weights()).map_err(AlignError::Load)?;
                 let tokenizer = Tokenizer::load(&dir).map_err(AlignError::Load)?;
-                local::Generator::new(&dir, decoder, tokenizer)
+                local::Generator::new(&dir, engine, tokenizer)
             })
             .transpose()?;
         let local_name = generator.as_ref().map(|g| g.name().to_string());
@@ -209,7 +210,7 @@ impl Engine {
                 (Maker::Endpoint(Box::new(endpoint.clone())), name)
             }
             None => {
-                let writer = Writer::load(&models.dir(Part::Rewriter)?)?;
+                let writer = Writer::load(&models.dir(Part::Rewriter)?, models.weights())?;
                 let asker = Arc::clone(writer.asker());
                 let plan = Plan {
                     name: "visa-write",
