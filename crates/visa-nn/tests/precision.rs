@@ -40,9 +40,9 @@ struct Slot {
 }
 
 /// Mean loss in nats a byte over the last tenth of `steps` steps on `text`.
-fn train(text: &[u8], precision: Precision, steps: usize) -> f64 {
+fn train(text: &[u8], precision: Precision, seed: u64, steps: usize) -> f64 {
     set_precision(precision);
-    let decoder = Decoder::new_random(&config(), 3, CPU).unwrap();
+    let decoder = Decoder::new_random(&config(), seed, CPU).unwrap();
     let slot = |(_, var): (String, Var)| {
         let zeros = vec![0.0; var.elem_count()];
         Slot {
@@ -56,7 +56,10 @@ fn train(text: &[u8], precision: Precision, steps: usize) -> f64 {
     let (mut sum, mut count) = (0.0, 0);
     for step in 0..steps {
         // Rows from all over the text, the same ones for both precisions.
-        let row = |i: usize| (step * ROWS + i).wrapping_mul(7919 * 31) % (text.len() - WIDTH - 1);
+        let row = |i: usize| {
+            let at = (steps * seed as usize + step) * ROWS + i;
+            at.wrapping_mul(7919 * 31) % (text.len() - WIDTH - 1)
+        };
         let batch = |shift: usize| {
             let bytes = (0..ROWS).flat_map(|i| &text[row(i) + shift..][..WIDTH]);
             let ids: Vec<u32> = bytes.map(|byte| u32::from(*byte)).collect();
@@ -90,10 +93,11 @@ fn train(text: &[u8], precision: Precision, steps: usize) -> f64 {
     sum / f64::from(count)
 }
 
-/// The prose of this repository, byte by byte; half a minute on two idle cores.
-/// `VISA_STEPS` says how many steps.
+/// The prose of this repository, byte by byte: about four minutes on two idle cores. `VISA_STEPS` and `VISA_SEEDS` say
+/// how many steps, and how many trainings of each kind. A single pair says little: any rounding sends a training on
+/// another way, and two ways of f32 differ by as much.
 #[test]
-#[ignore = "a training of its own; run it after a change of kernels or of the layer's op"]
+#[ignore = "trainings of its own; run it after a change of kernels or of the layer's op"]
 fn bf16_reaches_the_loss_of_f32() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     let files = [
@@ -101,18 +105,30 @@ fn bf16_reaches_the_loss_of_f32() {
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
+        "docs/evaluate.md",
+        "docs/serve.md",
+        "docs/serve-figures.md",
+        "docs/speed.md",
     ];
     let read = |name: &&str| std::fs::read(format!("{root}/{name}")).unwrap();
     let text: Vec<u8> = files.iter().flat_map(read).collect();
-    let steps = std::env::var("VISA_STEPS").map_or(300, |steps| steps.parse().unwrap());
-    let exact = train(&text, Precision::F32, steps);
-    let rounded = train(&text, Precision::Bf16, steps);
+    let number = |name, usual| std::env::var(name).map_or(usual, |n| n.parse().unwrap());
+    let (steps, seeds) = (number("VISA_STEPS", 500), number("VISA_SEEDS", 4));
+    let mut sums = [0.0; 2];
+    for seed in 1..=seeds as u64 {
+        let losses = [Precision::F32, Precision::Bf16].map(|p| train(&text, p, seed, steps));
+        eprintln!(
+            "seed {seed}: f32 {:.4}, bf16 {:.4} nats a byte",
+            losses[0], losses[1]
+        );
+        for (sum, loss) in sums.iter_mut().zip(losses) {
+            *sum += loss / seeds as f64;
+        }
+    }
+    let [exact, rounded] = sums;
+    eprintln!("{steps} steps, mean of {seeds}: f32 {exact:.4}, bf16 {rounded:.4} nats a byte");
     // Bytes at random have 5.55; who knows their frequencies alone, about 3.4.
-    assert!(exact < 4.0, "{exact}");
+    assert!(exact < 3.0, "{exact}");
     let far = (rounded / exact - 1.0).abs();
-    assert!(
-        far < 0.01,
-        "f32 {exact:.4}, bf16 {rounded:.4} after {steps} steps"
-    );
-    eprintln!("{steps} steps: f32 {exact:.4}, bf16 {rounded:.4} nats a byte");
+    assert!(far < 0.01, "f32 {exact:.4}, bf16 {rounded:.4}");
 }
