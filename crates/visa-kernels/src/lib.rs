@@ -19,7 +19,7 @@
 //! | [`cross_entropy`] | a linear head and its cross-entropy, logits in chunks |
 //! | [`log_probability`] | a linear head and the log-probability of given tokens, entropy too; plain or packed weight |
 //! | [`embedding`] | rows of a table and their scatter-add |
-//! | [`convert`] | `f32` to bf16 and back |
+//! | [`blend`] | sums and means of two arrays |
 //! | [`softmax`] | exponentials of a row and their sum |
 //! | [`adamw`] | one optimiser step, gradient norm |
 //! | [`peak`] | what the processor could do at most |
@@ -38,8 +38,8 @@ mod gemm;
 pub mod activation;
 pub mod adamw;
 pub mod attention;
+pub mod blend;
 mod buffer;
-pub mod convert;
 pub mod cross_entropy;
 mod element;
 pub mod embedding;

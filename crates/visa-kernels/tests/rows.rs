@@ -4,7 +4,7 @@
 mod common;
 
 use common::{check_close, each_isa, random, rng};
-use visa_kernels::{activation, adamw, embedding, norm, rope};
+use visa_kernels::{activation, adamw, bf16, blend, embedding, norm, rope};
 
 fn doubles(x: &[f32]) -> Vec<f64> {
     x.iter().map(|x| f64::from(*x)).collect()
@@ -27,6 +27,30 @@ fn differences(x: &[f32], grad: &[f32], f: impl Fn(&[f64]) -> Vec<f64>) -> Vec<f
             slope
         })
         .collect()
+}
+
+#[test]
+fn blends() {
+    each_isa(|_| {
+        for n in [0, 1, 7, 16, 33, 100] {
+            let (a, b) = (random(n, &mut rng(1)), random(n, &mut rng(2)));
+            let (mut y, mut rounded) = (vec![0f32; n], vec![bf16::ZERO; n]);
+            blend::between(&a, &b, 0.3, &mut y);
+            blend::between(&a, &b, 0.3, &mut rounded);
+            for i in 0..n {
+                let want = 0.7 * f64::from(a[i]) + 0.3 * f64::from(b[i]);
+                assert!((f64::from(y[i]) - want).abs() < 1e-6, "{n}: [{i}]");
+                assert_eq!(rounded[i], bf16::from_f32(y[i]));
+            }
+            let (x, before) = (rounded.clone(), rounded);
+            let mut sum = before.clone();
+            blend::add(&x, &mut sum);
+            for i in 0..n {
+                let want = bf16::from_f32(x[i].to_f32() + before[i].to_f32());
+                assert_eq!(sum[i], want, "{n}: [{i}]");
+            }
+        }
+    });
 }
 
 const SIZES: [(usize, usize); 5] = [(1, 1), (3, 7), (2, 16), (5, 33), (2, 101)];

@@ -115,7 +115,11 @@ impl Part {
         let tiles = self.rows.div_ceil(M::HIGH);
         let span = (SPAN * M::LEFT / block).max(1) * block;
         // Room for the packed rows, and for the sums of a bf16 result.
-        let left = tiles * M::HIGH * M::left_steps(block) * span.min(k).div_ceil(block);
+        let unpacked = M::reads(a);
+        let left = match unpacked {
+            true => 0,
+            false => tiles * M::HIGH * M::left_steps(block) * span.min(k).div_ceil(block),
+        };
         let spans = k.div_ceil(span);
         let kept = if spans > 1 { self.panels } else { 1 };
         let aside = if Y::FULL {
@@ -133,7 +137,7 @@ impl Part {
                 for s0 in (0..k).step_by(span) {
                     let end = k.min(s0 + span);
                     let at = |k0: usize| tiles * M::HIGH * ((k0 - s0) / M::LEFT);
-                    for k0 in (s0..end).step_by(block) {
+                    for k0 in (s0..end).step_by(block).filter(|_| !unpacked) {
                         let depth = block.min(k - k0);
                         M::pack_left(a, self.i0, tiles, k0, depth, own.add(at(k0)));
                     }
@@ -162,13 +166,19 @@ impl Part {
                                 Start::Add => Begin::Result,
                                 Start::Bias(bias) => Begin::Row(bias.as_ptr().add(column)),
                             };
-                            let (panel, own) = (b.panel(p, k0), own.add(at(k0)));
-                            let steps = M::left_steps(depth);
-                            for t in 0..tiles {
-                                let high = M::HIGH.min(self.rows - t * M::HIGH);
-                                let own = own.add(t * M::HIGH * steps);
-                                let to = to.add(t * M::HIGH * ldc);
-                                M::tile(high, depth, own, panel, begin, to, ldc, width);
+                            let panel = b.panel(p, k0);
+                            for i in (0..self.rows).step_by(M::HIGH) {
+                                let high = M::HIGH.min(self.rows - i);
+                                let to = to.add(i * ldc);
+                                if unpacked {
+                                    let from = (self.i0 + i, k0);
+                                    M::tile_unpacked(
+                                        a, from, high, depth, panel, begin, to, ldc, width,
+                                    );
+                                } else {
+                                    let own = own.add(at(k0) + i * M::left_steps(depth));
+                                    M::tile(high, depth, own, panel, begin, to, ldc, width);
+                                }
                             }
                         }
                         if !Y::FULL && end == k {

@@ -53,17 +53,34 @@ impl Method for Dot {
         ldc: usize,
         width: usize,
     ) {
-        let steps = depth.div_ceil(2);
-        macro_rules! pick {
-            ($($n:literal $u:literal),*) => {
-                match high {
-                    $($n => unsafe { tile::<$n, $u>(steps, a, b, begin, c, ldc, width) },)*
-                    _ => unreachable!("a tile has 1 to 12 rows"),
-                }
-            };
+        // SAFETY: the caller's panels.
+        unsafe { any_tile::<true>(high, depth, (a, 1), b, begin, c, ldc, width) }
+    }
+
+    #[inline(always)]
+    fn reads<T: Element>(view: &View<'_, T>) -> bool {
+        // A word of two neighbours is what is multiplied.
+        !T::FULL && view.depth_stride == 1 && (view.depth | view.row_stride).is_multiple_of(2)
+    }
+
+    #[inline]
+    unsafe fn tile_unpacked<T: Element>(
+        view: &View<'_, T>,
+        (first, k0): (usize, usize),
+        high: usize,
+        depth: usize,
+        b: *const u32,
+        begin: Begin,
+        c: *mut f32,
+        ldc: usize,
+        width: usize,
+    ) {
+        // SAFETY: the rows and their depth lie inside the view.
+        unsafe {
+            let at = view.data.as_ptr().add(first * view.row_stride + k0);
+            let left = (at.cast(), view.row_stride / 2);
+            any_tile::<false>(high, depth, left, b, begin, c, ldc, width);
         }
-        // Few sums wait for each other; a second set of them keeps the unit busy.
-        pick!(1 4, 2 2, 3 2, 4 2, 5 1, 6 1, 7 1, 8 1, 9 1, 10 1, 11 1, 12 1)
     }
 
     unsafe fn write<T: Element>(from: *const f32, to: *mut T, count: usize) {
@@ -76,11 +93,40 @@ pub(super) unsafe fn write<T: Lanes>(from: *const f32, to: *mut T, count: usize)
     unsafe { T::rounded(from, to, count) }
 }
 
-/// `H × width` results: `steps` words of two factors in depth, `U` sets of sums.
+#[allow(clippy::too_many_arguments)]
+#[inline]
+unsafe fn any_tile<const PACKED: bool>(
+    high: usize,
+    depth: usize,
+    left: (*const u32, usize),
+    b: *const u32,
+    begin: Begin,
+    c: *mut f32,
+    ldc: usize,
+    width: usize,
+) {
+    let steps = depth.div_ceil(2);
+    macro_rules! pick {
+        ($($n:literal $u:literal),*) => {
+            match high {
+                // SAFETY: the caller's.
+                $($n => unsafe {
+                    tile::<$n, $u, PACKED>(steps, left, b, begin, c, ldc, width);
+                },)*
+                _ => unreachable!("a tile has 1 to 12 rows"),
+            }
+        };
+    }
+    // Few sums wait for each other; a second set of them keeps the unit busy.
+    pick!(1 4, 2 2, 3 2, 4 2, 5 1, 6 1, 7 1, 8 1, 9 1, 10 1, 11 1, 12 1);
+}
+
+/// `H × width` results: `steps` words of two factors in depth, `U` sets of sums. The left words are packed, or lie in
+/// rows so many words apart.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn tile<const H: usize, const U: usize>(
+unsafe fn tile<const H: usize, const U: usize, const PACKED: bool>(
     steps: usize,
-    a: *const u32,
+    (a, row): (*const u32, usize),
     b: *const u32,
     begin: Begin,
     c: *mut f32,
@@ -116,17 +162,18 @@ unsafe fn tile<const H: usize, const U: usize>(
                 }
             }
         }
+        let (next, row) = if PACKED { (Dot::HIGH, 1) } else { (1, row) };
         let (mut a, mut b) = (a, b);
         for _ in 0..steps / U {
             for s in &mut s {
-                step(a, b, s);
-                a = a.add(Dot::HIGH);
+                step(a, row, b, s);
+                a = a.add(next);
                 b = b.add(Dot::WIDE);
             }
         }
         for _ in 0..steps % U {
-            step(a, b, &mut s[0]);
-            a = a.add(Dot::HIGH);
+            step(a, row, b, &mut s[0]);
+            a = a.add(next);
             b = b.add(Dot::WIDE);
         }
         for u in 1..U {
@@ -156,13 +203,15 @@ unsafe fn tile<const H: usize, const U: usize>(
 /// Adds the products of one word of each row.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn step<const H: usize>(a: *const u32, b: *const u32, s: &mut [[__m512; 2]; H]) {
+unsafe fn step<const H: usize>(a: *const u32, row: usize, b: *const u32, s: &mut [[__m512; 2]; H]) {
     // SAFETY: as in `tile`.
     unsafe {
         let b0 = std::mem::transmute::<__m512i, __m512bh>(_mm512_load_si512(b.cast()));
         let b1 = std::mem::transmute::<__m512i, __m512bh>(_mm512_load_si512(b.add(16).cast()));
         for (i, s) in s.iter_mut().enumerate() {
-            let x = std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(*a.add(i) as i32));
+            let x = std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(
+                a.add(i * row).read_unaligned() as i32,
+            ));
             s[0] = _mm512_dpbf16_ps(s[0], x, b0);
             s[1] = _mm512_dpbf16_ps(s[1], x, b1);
         }

@@ -29,21 +29,28 @@ pub(crate) unsafe fn multiply<M: Method, X: Element>(
 ) {
     assert!(a.depth <= b.depth() && columns <= b.rows());
     let tiles = a.rows.div_ceil(M::HIGH);
+    let unpacked = M::reads(a);
     for k0 in (0..a.depth).step_by(b.block()) {
         let depth = b.block().min(a.depth - k0);
         let begin = if k0 > 0 { Begin::Result } else { begin };
         let steps = M::left_steps(depth);
         // SAFETY: the caller's.
         unsafe {
-            M::pack_left(a, 0, tiles, k0, depth, left);
+            if !unpacked {
+                M::pack_left(a, 0, tiles, k0, depth, left);
+            }
             for p in 0..columns.div_ceil(M::WIDE) {
                 let (panel, column) = (b.panel(p, k0), p * M::WIDE);
                 let width = M::WIDE.min(columns - column);
-                for t in 0..tiles {
-                    let high = M::HIGH.min(a.rows - t * M::HIGH);
-                    let own = left.add(t * M::HIGH * steps);
-                    let to = c.add(t * M::HIGH * ldc + column);
-                    M::tile(high, depth, own, panel, begin, to, ldc, width);
+                for i in (0..a.rows).step_by(M::HIGH) {
+                    let high = M::HIGH.min(a.rows - i);
+                    let to = c.add(i * ldc + column);
+                    if unpacked {
+                        M::tile_unpacked(a, (i, k0), high, depth, panel, begin, to, ldc, width);
+                    } else {
+                        let own = left.add(i * steps);
+                        M::tile(high, depth, own, panel, begin, to, ldc, width);
+                    }
                 }
             }
         }

@@ -69,6 +69,27 @@ pub(crate) trait Method: Copy + Send + Sync + 'static {
         depth: usize,
         out: *mut u32,
     );
+    /// Whether [`Method::tile_unpacked`] can read the rows of `view` as they lie.
+    #[inline(always)]
+    fn reads<T: Element>(_: &View<'_, T>) -> bool {
+        false
+    }
+    /// [`Method::tile`] with rows of the left factor as they lie, from row `first`
+    /// and depth `k0` on.
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn tile_unpacked<T: Element>(
+        _: &View<'_, T>,
+        (_first, _k0): (usize, usize),
+        _high: usize,
+        _depth: usize,
+        _b: *const u32,
+        _begin: Begin,
+        _c: *mut f32,
+        _ldc: usize,
+        _width: usize,
+    ) {
+        unreachable!("`reads` says no")
+    }
     /// `high × width` results at `c`, rows `ldc` apart, from a panel each.
     #[allow(clippy::too_many_arguments)]
     unsafe fn tile(

@@ -10,7 +10,7 @@ use candle_core::{Result, bail};
 use rayon::prelude::*;
 use visa_kernels::attention::{self, Saved, Shape};
 use visa_kernels::matmul::Compute;
-use visa_kernels::{Element, new_vec};
+use visa_kernels::{Element, blend, new_vec};
 
 use crate::ops::{GroupLens, Mask};
 
@@ -185,10 +185,8 @@ impl Sight {
                     *log = top + ((*log - top).exp() + (prompt - top).exp()).ln();
                     let place = i * wide + h * dim;
                     let shared = &shared[(at + i) * wide + h * dim..][..dim];
-                    let to = out[place..][..dim].iter_mut();
-                    for ((to, own), shared) in to.zip(&own[place..]).zip(shared) {
-                        *to = T::from_f32(own + weight * (shared - own));
-                    }
+                    let (own, to) = (&own[place..][..dim], &mut out[place..][..dim]);
+                    blend::between(own, shared, weight, to);
                 }
             }
         });
@@ -291,8 +289,8 @@ impl Sight {
                 });
             });
         });
-        add(prompt_k, &dk);
-        add(prompt_v, &dv);
+        blend::add(&dk, prompt_k);
+        blend::add(&dv, prompt_v);
         let mut tasks = Vec::with_capacity(group.completions.len());
         let mut at = 0;
         for &len in &group.completions {
@@ -306,7 +304,7 @@ impl Sight {
             .into_par_iter()
             .for_each(|(at, len, [own_q, own_k, own_v])| {
                 own(p + at, len, [&mut *own_q, own_k, own_v]);
-                add(own_q, stretch(&dq, at, len, wide));
+                blend::add(stretch(&dq, at, len, wide), own_q);
             });
     }
 }
@@ -326,11 +324,5 @@ fn everything() -> attention::Sight<'static> {
     attention::Sight {
         lens: None,
         causal: None,
-    }
-}
-
-fn add<T: Element>(to: &mut [T], from: &[T]) {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = T::from_f32(to.to_f32() + from.to_f32());
     }
 }
