@@ -20,7 +20,7 @@ use crate::element::Element;
 /// Left rows that are packed at a time.
 const ROWS: usize = 96;
 /// Most rows of a task's block of the result.
-const HIGH: usize = 192;
+const HIGH: usize = 264;
 /// Most columns of it.
 const WIDE: usize = 512;
 /// Blocks below which the depth is divided; few enough that packing stays cheap.
@@ -60,7 +60,7 @@ pub(super) fn product<M: Method, X: Element, Y: Element>(
     let chunks = k.div_ceil(chunk);
     let (mut high, mut wide) = (part(m, HIGH, M::HIGH), part(n, WIDE, M::WIDE));
     let count = |high, wide| m.div_ceil(high) * n.div_ceil(wide);
-    while chunks * count(high, wide) < 4 * rayon::current_num_threads() {
+    while chunks * count(high, wide) < 2 * rayon::current_num_threads() {
         let (less_high, less_wide) = (
             part(m, high.div_ceil(2), M::HIGH),
             part(n, wide.div_ceil(2), M::WIDE),
