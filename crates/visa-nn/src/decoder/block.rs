@@ -197,7 +197,9 @@ impl<T: Element> Block<T> {
     }
 
     fn forward(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (y, kept) = self.compute(slice(x, layout)?)?;
+        let x = slice(x, layout)?;
+        // Inside the pool, so that each kernel starts without waking it first.
+        let (y, kept) = rayon::scope(|_| self.compute(x))?;
         if self.trained && !self.pass.checkpoint {
             *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         }
@@ -215,12 +217,14 @@ impl<T: Element> Block<T> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        let kept = match kept {
-            Some(kept) => kept,
-            None => self.compute(xs)?.1,
-        };
-        let d_mid = self.feed_backward(&kept, dy)?;
-        let dx = self.attention_backward(&kept, xs, &d_mid)?;
+        let dx = rayon::scope(|_| {
+            let kept = match kept {
+                Some(kept) => kept,
+                None => self.compute(xs)?.1,
+            };
+            let d_mid = self.feed_backward(&kept, dy)?;
+            self.attention_backward(&kept, xs, &d_mid)
+        })?;
         Tensor::from_vec(dx, x.shape(), x.device())
     }
 
