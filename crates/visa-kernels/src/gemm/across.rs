@@ -9,7 +9,7 @@
 
 use rayon::prelude::*;
 
-use super::method::{Begin, Method};
+use super::method::{Begin, Method, To};
 use super::{Panels, SERIAL, View};
 use crate::buffer::{Shared, with_scratch};
 use crate::element::Element;
@@ -116,6 +116,8 @@ impl Part {
         let span = (SPAN * M::LEFT / block).max(1) * block;
         // Room for the packed rows, and for the sums of a bf16 result.
         let unpacked = M::reads(a);
+        // Whether the last tiles over the depth write the result themselves.
+        let rounds = M::ROUNDS && !Y::FULL;
         let left = match unpacked {
             true => 0,
             false => tiles * M::HIGH * M::left_steps(block) * span.min(k).div_ceil(block),
@@ -169,19 +171,23 @@ impl Part {
                             let panel = b.panel(p, k0);
                             for i in (0..self.rows).step_by(M::HIGH) {
                                 let high = M::HIGH.min(self.rows - i);
-                                let to = to.add(i * ldc);
+                                let to = To {
+                                    c: to.add(i * ldc),
+                                    ldc,
+                                    width,
+                                    rounded: (rounds && k0 + depth == k)
+                                        .then(|| (home.add(i * n).cast(), n)),
+                                };
                                 if unpacked {
                                     let from = (self.i0 + i, k0);
-                                    M::tile_unpacked(
-                                        a, from, high, depth, panel, begin, to, ldc, width,
-                                    );
+                                    M::tile_unpacked(a, from, high, depth, panel, begin, to);
                                 } else {
                                     let own = own.add(at(k0) + i * M::left_steps(depth));
-                                    M::tile(high, depth, own, panel, begin, to, ldc, width);
+                                    M::tile(high, depth, own, panel, begin, to);
                                 }
                             }
                         }
-                        if !Y::FULL && end == k {
+                        if !Y::FULL && !rounds && end == k {
                             for i in 0..self.rows {
                                 M::write(to.add(i * ldc), home.add(i * n), width);
                             }

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::method::{Begin, Method};
+use super::method::{Begin, Method, To};
 use super::{SERIAL, View};
 use crate::buffer::{Shared, with_scratch};
 use crate::element::Element;
@@ -168,8 +168,13 @@ impl Block {
                             for t in 0..tiles {
                                 let tall = M::HIGH.min(rows - t * M::HIGH);
                                 let own = left_words.add(t * M::HIGH * left_steps);
-                                let to = c.add((i + t * M::HIGH) * n + column);
-                                M::tile(tall, depth, own, panel, begin, to, n, width);
+                                let to = To {
+                                    c: c.add((i + t * M::HIGH) * n + column),
+                                    ldc: n,
+                                    width,
+                                    rounded: None,
+                                };
+                                M::tile(tall, depth, own, panel, begin, to);
                             }
                         }
                     }

@@ -4,7 +4,7 @@
 use std::arch::x86_64::*;
 
 use super::View;
-use super::method::{Begin, Method};
+use super::method::{Begin, Method, To};
 use super::pack::pack;
 use crate::element::{Element, sealed::Lanes};
 
@@ -19,6 +19,7 @@ impl Method for Dot {
     const GRAIN: usize = 2;
     const LEFT: usize = 2;
     const RIGHT: usize = 2;
+    const ROUNDS: bool = true;
 
     unsafe fn pack_left<T: Element>(
         view: &View<'_, T>,
@@ -43,18 +44,9 @@ impl Method for Dot {
     }
 
     #[inline]
-    unsafe fn tile(
-        high: usize,
-        depth: usize,
-        a: *const u32,
-        b: *const u32,
-        begin: Begin,
-        c: *mut f32,
-        ldc: usize,
-        width: usize,
-    ) {
+    unsafe fn tile(high: usize, depth: usize, a: *const u32, b: *const u32, begin: Begin, to: To) {
         // SAFETY: the caller's panels.
-        unsafe { any_tile::<true>(high, depth, (a, 1), b, begin, c, ldc, width) }
+        unsafe { any_tile::<true>(high, depth, (a, 1), b, begin, to) }
     }
 
     #[inline(always)]
@@ -71,15 +63,13 @@ impl Method for Dot {
         depth: usize,
         b: *const u32,
         begin: Begin,
-        c: *mut f32,
-        ldc: usize,
-        width: usize,
+        to: To,
     ) {
         // SAFETY: the rows and their depth lie inside the view.
         unsafe {
             let at = view.data.as_ptr().add(first * view.row_stride + k0);
             let left = (at.cast(), view.row_stride / 2);
-            any_tile::<false>(high, depth, left, b, begin, c, ldc, width);
+            any_tile::<false>(high, depth, left, b, begin, to);
         }
     }
 
@@ -101,9 +91,7 @@ unsafe fn any_tile<const PACKED: bool>(
     left: (*const u32, usize),
     b: *const u32,
     begin: Begin,
-    c: *mut f32,
-    ldc: usize,
-    width: usize,
+    to: To,
 ) {
     let steps = depth.div_ceil(2);
     macro_rules! pick {
@@ -111,7 +99,7 @@ unsafe fn any_tile<const PACKED: bool>(
             match high {
                 // SAFETY: the caller's.
                 $($n => unsafe {
-                    tile::<$n, $u, PACKED>(steps, left, b, begin, c, ldc, width);
+                    tile::<$n, $u, PACKED>(steps, left, b, begin, to);
                 },)*
                 _ => unreachable!("a tile has 1 to 12 rows"),
             }
@@ -129,10 +117,14 @@ unsafe fn tile<const H: usize, const U: usize, const PACKED: bool>(
     (a, row): (*const u32, usize),
     b: *const u32,
     begin: Begin,
-    c: *mut f32,
-    ldc: usize,
-    width: usize,
+    to: To,
 ) {
+    let To {
+        c,
+        ldc,
+        width,
+        rounded,
+    } = to;
     // SAFETY: the panels hold `steps` words; masks keep to `width` columns.
     unsafe {
         let m0 = if width >= 16 {
@@ -184,7 +176,14 @@ unsafe fn tile<const H: usize, const U: usize, const PACKED: bool>(
             }
         }
         let s = &s[0];
-        if width == Dot::WIDE {
+        if let Some((to, stride)) = rounded {
+            let mask = u32::from(m0) | u32::from(m1) << 16;
+            for (i, s) in s.iter().enumerate() {
+                let both = _mm512_cvtne2ps_pbh(s[1], s[0]);
+                let both = std::mem::transmute::<__m512bh, __m512i>(both);
+                _mm512_mask_storeu_epi16(to.add(i * stride).cast(), mask, both);
+            }
+        } else if width == Dot::WIDE {
             for (i, s) in s.iter().enumerate() {
                 let row = c.add(i * ldc);
                 _mm512_storeu_ps(row, s[0]);

@@ -1,7 +1,7 @@
 //! Products inside a task: on one thread, from packed panels into scratch.
 //! Attention is made of them.
 
-use super::method::{Begin, Method};
+use super::method::{Begin, Method, To};
 use super::{Panels, View};
 use crate::element::Element;
 
@@ -44,12 +44,17 @@ pub(crate) unsafe fn multiply<M: Method, X: Element>(
                 let width = M::WIDE.min(columns - column);
                 for i in (0..a.rows).step_by(M::HIGH) {
                     let high = M::HIGH.min(a.rows - i);
-                    let to = c.add(i * ldc + column);
+                    let to = To {
+                        c: c.add(i * ldc + column),
+                        ldc,
+                        width,
+                        rounded: None,
+                    };
                     if unpacked {
-                        M::tile_unpacked(a, (i, k0), high, depth, panel, begin, to, ldc, width);
+                        M::tile_unpacked(a, (i, k0), high, depth, panel, begin, to);
                     } else {
                         let own = left.add(i * steps);
-                        M::tile(high, depth, own, panel, begin, to, ldc, width);
+                        M::tile(high, depth, own, panel, begin, to);
                     }
                 }
             }

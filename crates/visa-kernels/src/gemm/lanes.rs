@@ -7,7 +7,7 @@
 use half::bf16;
 
 use super::View;
-use super::method::{Begin, Method};
+use super::method::{Begin, Method, To};
 use crate::element::{Element, sealed::Lanes};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
@@ -350,9 +350,7 @@ macro_rules! method {
                 a: *const u32,
                 b: *const u32,
                 begin: Begin,
-                c: *mut f32,
-                ldc: usize,
-                width: usize,
+                to: To,
             ) {
                 $(#[target_feature(enable = $feature)])?
                 unsafe fn go<const H: usize>(
@@ -379,7 +377,7 @@ macro_rules! method {
                     }
                 }
                 match high {
-                    $($n => unsafe { go::<$n>(depth, a.cast(), b, begin, c, ldc, width) },)*
+                    $($n => unsafe { go::<$n>(depth, a.cast(), b, begin, to.c, to.ldc, to.width) },)*
                     _ => unreachable!("a tile has 1 to {} rows", $high),
                 }
             }

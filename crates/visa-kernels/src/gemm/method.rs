@@ -1,5 +1,7 @@
 //! What differs between the instruction sets, and which of them multiplies.
 
+use half::bf16;
+
 use super::View;
 use crate::element::Element;
 use crate::isa::{self, Isa};
@@ -12,8 +14,22 @@ pub(crate) enum Begin {
     Zero,
     /// This row of numbers, in each row.
     Row(*const f32),
-    /// What the result already holds.
+    /// What `c` already holds.
     Result,
+}
+
+/// Where a tile's results go.
+#[derive(Clone, Copy)]
+pub(crate) struct To {
+    /// The first of them.
+    pub(crate) c: *mut f32,
+    /// Numbers from one row to the next.
+    pub(crate) ldc: usize,
+    /// Columns.
+    pub(crate) width: usize,
+    /// Where they go instead, rounded, and its numbers from one row to the next;
+    /// for a [`Method`] that [rounds](Method::ROUNDS).
+    pub(crate) rounded: Option<(*mut bf16, usize)>,
 }
 
 /// How factors are packed, and what computes a tile of the result.
@@ -39,6 +55,8 @@ pub(crate) trait Method: Copy + Send + Sync + 'static {
     const LEFT: usize;
     /// Numbers that a word of the right factor holds.
     const RIGHT: usize;
+    /// Whether tiles can be written rounded.
+    const ROUNDS: bool = false;
 
     /// Words of a left row over `depth`.
     #[inline(always)]
@@ -84,24 +102,12 @@ pub(crate) trait Method: Copy + Send + Sync + 'static {
         _depth: usize,
         _b: *const u32,
         _begin: Begin,
-        _c: *mut f32,
-        _ldc: usize,
-        _width: usize,
+        _to: To,
     ) {
         unreachable!("`reads` says no")
     }
-    /// `high × width` results at `c`, rows `ldc` apart, from a panel each.
-    #[allow(clippy::too_many_arguments)]
-    unsafe fn tile(
-        high: usize,
-        depth: usize,
-        a: *const u32,
-        b: *const u32,
-        begin: Begin,
-        c: *mut f32,
-        ldc: usize,
-        width: usize,
-    );
+    /// `high` rows of results from a panel each.
+    unsafe fn tile(high: usize, depth: usize, a: *const u32, b: *const u32, begin: Begin, to: To);
     /// Copies `count` numbers, rounding them as stored.
     unsafe fn write<T: Element>(from: *const f32, to: *mut T, count: usize);
 }

@@ -15,7 +15,7 @@ use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
 use super::View;
-use super::method::{Begin, Method};
+use super::method::{Begin, Method, To};
 use super::pack::{TILE_ROWS, pack, pack_tiles};
 use crate::element::Element;
 #[cfg(test)]
@@ -70,16 +70,8 @@ impl<T: Tiles> Method for Amx<T> {
         unsafe { pack(view, first, panels, Self::WIDE, DEPTH, k0, depth, out) }
     }
 
-    unsafe fn tile(
-        high: usize,
-        depth: usize,
-        a: *const u32,
-        b: *const u32,
-        begin: Begin,
-        c: *mut f32,
-        ldc: usize,
-        width: usize,
-    ) {
+    unsafe fn tile(high: usize, depth: usize, a: *const u32, b: *const u32, begin: Begin, to: To) {
+        let To { c, ldc, width, .. } = to;
         let mut block = Block([0.0; TILE_ROWS * TILE_ROWS]);
         let sums = block.0.as_mut_ptr();
         // SAFETY: the panels hold `depth` filled up to whole tiles; `finish`
