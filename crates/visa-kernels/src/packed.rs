@@ -16,6 +16,9 @@ use crate::element::Element;
 use crate::gemm::{self, Layout, View};
 use crate::matmul::Start;
 
+/// Rows that are packed together.
+pub const PANEL: usize = 32;
+
 /// Which products a [`PackedMatrix`] is packed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Uses {
@@ -82,6 +85,32 @@ impl PackedMatrix {
         if let Some(gradient) = &mut self.gradient {
             gradient.pack(&View::columns(w, self.n, self.k));
         }
+    }
+
+    /// An empty weight whose rows are to come by [`PackedMatrix::repack_rows`].
+    pub fn zeros(n: usize, k: usize) -> Self {
+        let mut packed = Self {
+            n,
+            k,
+            forward: Part::new(n, k),
+            gradient: None,
+        };
+        let words = packed.forward.layout.words();
+        packed.forward.words.u32s(words).fill(0);
+        packed
+    }
+
+    /// Puts other rows in the place of those from `first` on, without copies of
+    /// the rest. `first` and, but for the last rows, their number are multiples of
+    /// [`PANEL`].
+    ///
+    /// # Panics
+    /// If they are not, or if the weight was packed for its gradient too.
+    pub fn repack_rows<T: Element>(&mut self, w: &[T], first: usize) {
+        assert!(self.gradient.is_none(), "rows of a gradient are no panels");
+        let view = View::rows(w, w.len() / self.k.max(1), self.k);
+        let words = self.forward.words.u32s(self.forward.layout.words());
+        self.forward.layout.pack_rows(&view, first, words);
     }
 
     /// Outputs: rows of the weight.

@@ -149,6 +149,29 @@ fn check_packed<T: Element>(s: Sizes, seed: u64) {
     );
 }
 
+#[test]
+fn a_weight_packed_in_parts_is_the_same_weight() {
+    each_isa(|_| {
+        // Below and above the size that is packed by several threads, and deeper than a block.
+        for (parts, k) in [(vec![32, 64, 5], 17), (vec![384, 128, 130], 500)] {
+            let n: usize = parts.iter().sum();
+            let (w, x) = (random(n * k, &mut rng(1)), random(7 * k, &mut rng(2)));
+            let whole = PackedMatrix::new(&w, n, k, Uses::Forward);
+            let mut packed = PackedMatrix::zeros(n, k);
+            let (mut first, mut rest) = (0, &w[..]);
+            for rows in parts {
+                let (part, after) = rest.split_at(rows * k);
+                packed.repack_rows(part, first);
+                (first, rest) = (first + rows, after);
+            }
+            let (mut want, mut got) = (vec![0f32; 7 * n], vec![0f32; 7 * n]);
+            whole.forward(&x, Start::Zero, &mut want);
+            packed.forward(&x, Start::Zero, &mut got);
+            assert_eq!(want, got);
+        }
+    });
+}
+
 fn check_all(s: Sizes, seed: u64) {
     each_isa(|_| {
         for compute in [Compute::F32, Compute::Bf16] {

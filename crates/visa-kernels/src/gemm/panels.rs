@@ -75,10 +75,25 @@ impl Layout {
 
     /// Packs `view` into `words`.
     pub(crate) fn pack<T: Element>(&self, view: &View<'_, T>, words: &mut [u32]) {
+        assert_eq!(view.rows, self.rows);
+        self.pack_rows(view, 0, words);
+    }
+
+    /// Packs `view` as the rows from `first` on, which begin a panel.
+    pub(crate) fn pack_rows<T: Element>(
+        &self,
+        view: &View<'_, T>,
+        first: usize,
+        words: &mut [u32],
+    ) {
+        let panels = view.rows.div_ceil(self.wide);
+        let from = first / self.wide;
+        assert!(first.is_multiple_of(self.wide) && first + view.rows <= self.rows);
+        let last = first + view.rows == self.rows;
+        assert!(last || view.rows.is_multiple_of(self.wide), "whole panels");
         if view.rows * view.depth < 1 << 16 {
-            return self.pack_here(view, words);
+            return self.pack_panels(view, from, panels, words);
         }
-        let panels = self.rows.div_ceil(self.wide);
         // Where rows are contiguous, panels side by side read whole pages of them.
         let group = 384 / self.wide;
         let blocks = self.depth.div_ceil(self.block);
@@ -89,27 +104,37 @@ impl Layout {
                 let p0 = task / blocks * group;
                 let count = group.min(panels - p0);
                 // SAFETY: each task writes its own panels of its own block.
-                unsafe { self.pack_part(view, task % blocks, p0, count, out) };
+                unsafe { self.pack_part(view, task % blocks, (p0, from), count, out) };
             });
     }
 
     /// The same on this thread alone.
     pub(crate) fn pack_here<T: Element>(&self, view: &View<'_, T>, words: &mut [u32]) {
-        let panels = self.rows.div_ceil(self.wide);
+        assert_eq!(view.rows, self.rows);
+        self.pack_panels(view, 0, self.rows.div_ceil(self.wide), words);
+    }
+
+    fn pack_panels<T: Element>(
+        &self,
+        view: &View<'_, T>,
+        from: usize,
+        panels: usize,
+        words: &mut [u32],
+    ) {
         let out = self.room(view, words);
         for block in 0..self.depth.div_ceil(self.block) {
             // SAFETY: nobody else writes the panels.
-            unsafe { self.pack_part(view, block, 0, panels, out) };
+            unsafe { self.pack_part(view, block, (0, from), panels, out) };
         }
     }
 
     fn room<T>(&self, view: &View<'_, T>, words: &mut [u32]) -> Shared<u32> {
-        assert!(view.rows == self.rows && view.depth == self.depth);
+        assert!(view.depth == self.depth);
         assert!(words.len() >= self.words());
         Shared::new(words)
     }
 
-    /// Packs `count` panels of a block, from panel `p0` on.
+    /// Packs `count` panels of a block, from panel `p0` of the view on, `from` panels later.
     ///
     /// # Safety
     /// `out` has room for the layout; nobody else uses those panels.
@@ -117,7 +142,7 @@ impl Layout {
         &self,
         view: &View<'_, T>,
         block: usize,
-        p0: usize,
+        (p0, from): (usize, usize),
         count: usize,
         out: Shared<u32>,
     ) {
@@ -126,7 +151,7 @@ impl Layout {
         // SAFETY: the layout's kind is one that this processor has; the panels
         // lie inside `out`.
         unsafe {
-            let to = out.get().add(self.at(p0, k0));
+            let to = out.get().add(self.at(from + p0, k0));
             with_method!(self.kind, M => {
                 M::pack_right(view, p0 * M::WIDE, count, k0, depth, to);
             });

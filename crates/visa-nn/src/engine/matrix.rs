@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use visa_kernels::Element;
 use visa_kernels::int8::{Activations, Int8Matrix};
 use visa_kernels::matmul::{self, Compute, Sizes, Start};
-use visa_kernels::packed::{PackedMatrix, Uses};
+use visa_kernels::packed::{PANEL, PackedMatrix, Uses};
 
 use crate::Result;
 use crate::layers::Linear;
@@ -107,6 +107,24 @@ impl Matrix {
             let (n, k) = weight.dims2()?;
             self.n += n;
             self.k = k;
+        }
+        let panels = |w: &Tensor| w.dim(0).is_ok_and(|n| n.is_multiple_of(PANEL));
+        if let Stored::Bf16(stored) = &mut self.stored
+            && weights.len() > 1
+            && weights.iter().all(panels)
+        {
+            let fits = |packed: &PackedMatrix| (packed.n(), packed.k()) == (self.n, self.k);
+            let mut packed = stored
+                .take()
+                .filter(fits)
+                .unwrap_or_else(|| PackedMatrix::zeros(self.n, self.k));
+            let mut first = 0;
+            for weight in weights {
+                ops::read(weight, |values| packed.repack_rows(values, first))?;
+                first += weight.dim(0)?;
+            }
+            *stored = Some(packed);
+            return Ok(());
         }
         let whole = match weights {
             [one] => one.clone(),
