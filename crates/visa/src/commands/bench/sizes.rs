@@ -54,7 +54,7 @@ impl Size {
                 numbers: 12 << 20,
                 contexts: vec![256, 512, 1024, 2048],
                 context_tokens: 4096,
-                grown: vec![(6, 192), (12, 384), (12, 768), (24, 1024)],
+                grown: vec![(6, 192), (12, 384), (12, 768), (24, 1024), (26, 1280)],
                 grown_train: (8, 256),
             },
             Size::Tiny => Sizes {
