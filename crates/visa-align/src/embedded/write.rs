@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Device;
-use visa_nn::sample::{Allowed, Constraint, Finish, Generator, Request, SampleOptions};
+use visa_nn::sample::{Constraint, Finish, Generator, Request, SampleOptions};
 use visa_nn::{Decoder, Engine, Tokenizer, WeightType};
 
 use super::ask::{Asked, Asker};
@@ -122,7 +122,7 @@ impl Writer {
             requests.iter().map(|r| r.asked.shield.clone()).collect();
         let mut constraints: Vec<Box<dyn Constraint + '_>> = shields
             .iter_mut()
-            .map(|shield| Box::new(Lent(shield)) as Box<dyn Constraint + '_>)
+            .map(|shield| Box::new(shield) as Box<dyn Constraint + '_>)
             .collect();
         let sampled: Vec<Request<'_>> = requests
             .iter()
@@ -177,22 +177,5 @@ impl Writer {
 impl Clauses for Writer {
     fn write(&self, requests: Vec<ClauseRequest>) -> Result<Vec<Option<Clause>>> {
         self.write(&requests.iter().collect::<Vec<_>>())
-    }
-}
-
-/// A shield that is looked at again when the batch is done.
-struct Lent<'s>(&'s mut ClauseShield);
-
-impl Constraint for Lent<'_> {
-    fn allowed(&self, generated: &[u32]) -> Allowed<'_> {
-        self.0.allowed(generated)
-    }
-
-    fn advance(&mut self, token: u32) {
-        self.0.advance(token);
-    }
-
-    fn done(&self) -> bool {
-        self.0.done()
     }
 }

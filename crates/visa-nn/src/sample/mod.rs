@@ -114,6 +114,21 @@ pub trait Constraint {
     }
 }
 
+/// A rule that is looked at again when the outputs are there.
+impl<C: Constraint + ?Sized> Constraint for &mut C {
+    fn allowed(&self, generated: &[u32]) -> Allowed<'_> {
+        (**self).allowed(generated)
+    }
+
+    fn advance(&mut self, token: u32) {
+        (**self).advance(token);
+    }
+
+    fn done(&self) -> bool {
+        (**self).done()
+    }
+}
+
 /// Why an output ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finish {

@@ -373,7 +373,7 @@ pub fn draw(
         .iter_mut()
         .map(|shield| -> Box<dyn Constraint + '_> {
             match shield {
-                Some(shield) => Box::new(Lent(shield)),
+                Some(shield) => Box::new(shield),
                 None => Box::new(Free),
             }
         })
@@ -393,23 +393,6 @@ pub fn draw(
         .iter()
         .map(|_| flat.by_ref().take(each).collect())
         .collect())
-}
-
-/// A shield that is looked at again when the batch is done.
-struct Lent<'s>(&'s mut ClauseShield);
-
-impl Constraint for Lent<'_> {
-    fn allowed(&self, generated: &[u32]) -> Allowed<'_> {
-        self.0.allowed(generated)
-    }
-
-    fn advance(&mut self, token: u32) {
-        self.0.advance(token);
-    }
-
-    fn done(&self) -> bool {
-        self.0.done()
-    }
 }
 
 /// Allows everything.
