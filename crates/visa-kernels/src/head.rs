@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use crate::buffer::{Scratch, with_scratch};
 use crate::element::Element;
 use crate::gemm::{Panels, View, outer, product, with_right};
-use crate::math::exp;
+use crate::math::{exp, largest};
 use crate::matmul::{Compute, Sizes, Start};
 use crate::packed::PackedMatrix;
 
@@ -271,13 +271,7 @@ kernel! {
     /// The logarithm of the sum of exponentials, and the softmax's mean logit.
     pub(crate) fn log_sum<S>(row: &[f32], with_mean: bool) -> (f32, f32) {
         let (p, n) = (row.as_ptr(), row.len());
-        let mut top = S::splat(f32::NEG_INFINITY);
-        let mut i = 0;
-        while i + S::LANES <= n {
-            top = top.max(S::load(p.add(i)));
-            i += S::LANES;
-        }
-        let max = row[i..].iter().copied().fold(top.top(), f32::max);
+        let max = largest::<S>(row);
         let shift = S::splat(max);
         let (mut sum, mut mean) = (S::splat(0.0), S::splat(0.0));
         let mut i = 0;

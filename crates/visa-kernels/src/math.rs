@@ -25,6 +25,21 @@ pub(crate) unsafe fn exp<S: Simd>(x: S) -> S {
     }
 }
 
+/// The largest number of a row.
+#[inline(always)]
+pub(crate) unsafe fn largest<S: Simd>(row: &[f32]) -> f32 {
+    // SAFETY: the loads keep to the row.
+    unsafe {
+        let mut top = S::splat(f32::NEG_INFINITY);
+        let whole = row.chunks_exact(S::LANES);
+        let rest = whole.remainder();
+        for lanes in whole {
+            top = top.max(S::load(lanes.as_ptr()));
+        }
+        rest.iter().copied().fold(top.top(), f32::max)
+    }
+}
+
 /// `1 / (1 + e^−x)`
 #[inline(always)]
 pub(crate) unsafe fn sigmoid<S: Simd>(x: S) -> S {

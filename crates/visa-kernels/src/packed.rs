@@ -89,15 +89,15 @@ impl PackedMatrix {
 
     /// An empty weight whose rows are to come by [`PackedMatrix::repack_rows`].
     pub fn zeros(n: usize, k: usize) -> Self {
-        let mut packed = Self {
+        let mut forward = Part::new(n, k);
+        // New scratch is zero.
+        forward.words.u32s(forward.layout.words());
+        Self {
             n,
             k,
-            forward: Part::new(n, k),
+            forward,
             gradient: None,
-        };
-        let words = packed.forward.layout.words();
-        packed.forward.words.u32s(words).fill(0);
-        packed
+        }
     }
 
     /// Puts other rows in the place of those from `first` on, without copies of

@@ -475,9 +475,7 @@ impl Task for Sft<'_> {
     }
 
     fn restore(&mut self, state: &serde_json::Value) -> Result<()> {
-        self.drawn = state
-            .as_u64()
-            .ok_or_else(|| Error::Input("the checkpoint has no data position".into()))?;
+        self.drawn = trainer::data_position(state)?;
         Ok(())
     }
 }

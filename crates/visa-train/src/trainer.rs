@@ -103,6 +103,12 @@ pub trait Task {
     }
 }
 
+/// How many examples were drawn, as a task that draws them in a fixed order leaves it in [`Task::state`].
+pub(crate) fn data_position(state: &serde_json::Value) -> Result<u64> {
+    let missing = || Error::Input("the checkpoint has no data position".into());
+    state.as_u64().ok_or_else(missing)
+}
+
 /// How a run ended.
 #[derive(Clone, Debug)]
 pub struct Summary {

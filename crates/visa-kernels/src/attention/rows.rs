@@ -4,7 +4,7 @@
 use half::bf16;
 
 use crate::element::{Element, sealed::Lanes};
-use crate::math::exp;
+use crate::math::{exp, largest};
 use crate::simd::Simd;
 
 /// `to [dim, ld] = fromᵀ` for `count` rows of `from`, `stride` apart; `ld` is at
@@ -47,13 +47,7 @@ pub(super) unsafe fn softmax<S: Simd>(row: &mut [f32], visible: usize, scale: f3
             return (f32::INFINITY, 0.0);
         }
         let p = row.as_mut_ptr();
-        let mut top = S::splat(f32::NEG_INFINITY);
-        let mut i = 0;
-        while i + S::LANES <= n {
-            top = top.max(S::load(p.add(i)));
-            i += S::LANES;
-        }
-        let max = row[i..].iter().copied().fold(top.top(), f32::max);
+        let max = largest::<S>(row);
         let (shift, factor) = (S::splat(-max * scale), S::splat(scale));
         let mut sum = S::splat(0.0);
         let mut i = 0;

@@ -114,10 +114,10 @@ impl Part {
         let (n, k, block) = (b.rows(), a.depth, b.block());
         let tiles = self.rows.div_ceil(M::HIGH);
         let span = (SPAN * M::LEFT / block).max(1) * block;
-        // Room for the packed rows, and for the sums of a bf16 result.
         let unpacked = M::reads(a);
         // Whether the last tiles over the depth write the result themselves.
         let rounds = M::ROUNDS && !Y::FULL;
+        // Room for the packed rows, and for the sums of a bf16 result.
         let left = match unpacked {
             true => 0,
             false => tiles * M::HIGH * M::left_steps(block) * span.min(k).div_ceil(block),

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use visa_kernels::Element;
 use visa_kernels::int8::{Activations, Int8Matrix};
 use visa_kernels::matmul::{self, Compute, Sizes, Start};
-use visa_kernels::packed::{PANEL, PackedMatrix, Uses};
+use visa_kernels::packed::{PANEL, PackedMatrix};
 
 use crate::Result;
 use crate::layers::Linear;
@@ -108,45 +108,38 @@ impl Matrix {
             self.n += n;
             self.k = k;
         }
-        let panels = |w: &Tensor| w.dim(0).is_ok_and(|n| n.is_multiple_of(PANEL));
-        if let Stored::Bf16(stored) = &mut self.stored
-            && weights.len() > 1
-            && weights.iter().all(panels)
-        {
-            let fits = |packed: &PackedMatrix| (packed.n(), packed.k()) == (self.n, self.k);
-            let mut packed = stored
-                .take()
-                .filter(fits)
-                .unwrap_or_else(|| PackedMatrix::zeros(self.n, self.k));
-            let mut first = 0;
-            for weight in weights {
-                ops::read(weight, |values| packed.repack_rows(values, first))?;
-                first += weight.dim(0)?;
-            }
-            *stored = Some(packed);
-            return Ok(());
-        }
-        let whole = match weights {
-            [one] => one.clone(),
-            more => Tensor::cat(more, 0)?,
-        };
         let (n, k) = (self.n, self.k);
-        ops::read(&whole, |values| match &mut self.stored {
-            Stored::F32(weight) => {
-                weight.clear();
-                weight.extend_from_slice(values);
+        // Weights that fill whole panels are packed side by side; others are one weight first.
+        let above = &weights[..weights.len().saturating_sub(1)];
+        let panels = above.iter().all(|w| w.elem_count() % (PANEL * k) == 0);
+        let whole;
+        let parts = match weights.len() {
+            1 => weights,
+            _ if panels && matches!(self.stored, Stored::Bf16(_)) => weights,
+            _ => {
+                whole = [Tensor::cat(weights, 0)?];
+                &whole
             }
-            Stored::Bf16(Some(packed)) if (packed.n(), packed.k()) == (n, k) => {
-                packed.repack(values);
-            }
-            Stored::Bf16(packed) => {
-                *packed = Some(PackedMatrix::new(values, n, k, Uses::Forward));
-            }
-            Stored::Int8(Some(packed)) if (packed.n(), packed.k()) == (n, k) => {
-                packed.repack(values);
-            }
-            Stored::Int8(packed) => *packed = Some(Int8Matrix::new(values, n, k)),
-        })?;
+        };
+        let mut first = 0;
+        for part in parts {
+            ops::read(part, |values| match &mut self.stored {
+                Stored::F32(weight) => {
+                    weight.clear();
+                    weight.extend_from_slice(values);
+                }
+                Stored::Bf16(packed) => {
+                    packed.take_if(|packed| (packed.n(), packed.k()) != (n, k));
+                    let packed = packed.get_or_insert_with(|| PackedMatrix::zeros(n, k));
+                    packed.repack_rows(values, first);
+                }
+                Stored::Int8(Some(packed)) if (packed.n(), packed.k()) == (n, k) => {
+                    packed.repack(values);
+                }
+                Stored::Int8(packed) => *packed = Some(Int8Matrix::new(values, n, k)),
+            })?;
+            first += part.dim(0)?;
+        }
         Ok(())
     }
 

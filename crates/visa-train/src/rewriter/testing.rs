@@ -1,6 +1,6 @@
 //! Judges without a model, and a little data, for the tests of this crate.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use visa_align::embedded::Asker;
 use visa_align::{AlignError, Consistent, Text, Values};
@@ -8,7 +8,7 @@ use visa_nn::{Decoder, Tokenizer};
 use visa_score::Consistency;
 use visa_values::{Profile, Shift};
 
-use crate::pairs::row::{Kind, Row, Split};
+use crate::pairs::row::{self, Kind, Row, Split};
 
 /// Sees security in the word "safe".
 pub(crate) struct Safe;
@@ -84,6 +84,14 @@ pub(crate) fn asker(dir: &Path) -> Asker {
     visa_align::testing::rewriter(dir);
     let decoder = Decoder::load(dir, &candle_core::Device::Cpu).unwrap();
     Asker::new(Tokenizer::load(dir).unwrap(), decoder.config()).unwrap()
+}
+
+/// The folder of a tiny random rewriter, and a file of pairs; both made in `dir`.
+pub(crate) fn policy_and_pairs(dir: &Path) -> (PathBuf, PathBuf) {
+    let (policy, pairs) = (dir.join("rewriter"), dir.join("pairs.jsonl"));
+    visa_align::testing::rewriter(&policy);
+    row::write(&pairs, &rows(30)).unwrap();
+    (policy, pairs)
 }
 
 /// Rows about so many things, a fifth of them for looking.
