@@ -12,11 +12,13 @@ use candle_core::{DType, Device, Tensor, Var};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, files};
 
 /// Types that weights can be stored in; in memory they are always `f32`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum StoreType {
     /// Exact.
     #[default]
@@ -25,6 +27,9 @@ pub enum StoreType {
     F16,
     /// Half the size, 8 bits of precision, full range.
     Bf16,
+    /// The projections of decoder layers as bytes with a scale for each row, as `compressed-tensors` lays out its format
+    /// `int-quantized`; all else as [`StoreType::Bf16`].
+    Int8,
 }
 
 /// Weights by name. Cloning shares the storage.
@@ -90,8 +95,10 @@ impl Params {
         Self::from_bytes(&files::read(path)?, path, device)
     }
 
-    /// Parses the bytes of a safetensors file; errors name `path`. Integer and
-    /// boolean tensors (position counters of old checkpoints) are left out.
+    /// Parses the bytes of a safetensors file; errors name `path`. Matrices of
+    /// bytes are read with the scales beside them ([`StoreType::Int8`]); other
+    /// integer and boolean tensors (position counters of old checkpoints) are
+    /// left out.
     pub fn from_bytes(bytes: &[u8], path: &Path, device: &Device) -> Result<Self> {
         let parsed = SafeTensors::deserialize(bytes).map_err(|error| Error::Weights {
             path: path.to_path_buf(),
@@ -99,19 +106,23 @@ impl Params {
         })?;
         let mut params = Self::new(path, device);
         for (name, view) in parsed.iter() {
+            if parsed
+                .tensor(name.strip_suffix("_scale").unwrap_or_default())
+                .is_ok_and(|weight| weight.dtype() == Dtype::I8)
+            {
+                continue;
+            }
             let data = match view.dtype() {
-                Dtype::F32 => f32_values(view.data()),
-                Dtype::F16 => {
-                    let half: Vec<f16> = pairs(view.data()).map(f16::from_le_bytes).collect();
-                    half.to_f32_vec()
-                }
-                Dtype::BF16 => {
-                    let half: Vec<bf16> = pairs(view.data()).map(bf16::from_le_bytes).collect();
-                    half.to_f32_vec()
-                }
+                Dtype::I8 => match parsed.tensor(&format!("{name}_scale")) {
+                    Ok(scales) => scaled(&view, &scales).ok_or_else(|| Error::Weights {
+                        path: path.to_path_buf(),
+                        detail: format!("`{name}_scale` is not one f32, bf16 or f16 number for each row of `{name}`"),
+                    })?,
+                    Err(_) => continue,
+                },
+                Dtype::F32 | Dtype::F16 | Dtype::BF16 => floats(&view),
                 Dtype::BOOL
                 | Dtype::U8
-                | Dtype::I8
                 | Dtype::I16
                 | Dtype::U16
                 | Dtype::I32
@@ -271,27 +282,36 @@ impl Params {
         let mut stored = Vec::with_capacity(self.tensors.len());
         for (name, tensor) in &self.tensors {
             let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-            let bytes = encode(&values, dtype).ok_or_else(|| {
+            let unfit = || {
                 Error::Input(format!(
                     "{}: tensor `{name}` holds a number that {dtype:?} cannot; save it as f32, or find what made it grow",
                     self.path.display()
                 ))
-            })?;
-            stored.push((name.as_str(), tensor.dims().to_vec(), bytes));
+            };
+            if dtype == StoreType::Int8 && name.ends_with("_proj.weight") {
+                let (rows, width) = tensor.dims2()?;
+                let (bytes, scales) = by_rows(&values, width).ok_or_else(unfit)?;
+                stored.push((name.clone(), Dtype::I8, vec![rows, width], bytes));
+                stored.push((format!("{name}_scale"), Dtype::F32, vec![rows, 1], scales));
+                continue;
+            }
+            let stored_as = match dtype {
+                StoreType::F32 => Dtype::F32,
+                StoreType::F16 => Dtype::F16,
+                StoreType::Bf16 | StoreType::Int8 => Dtype::BF16,
+            };
+            let bytes = encode(&values, stored_as).ok_or_else(unfit)?;
+            stored.push((name.clone(), stored_as, tensor.dims().to_vec(), bytes));
         }
-        let stored_as = match dtype {
-            StoreType::F32 => Dtype::F32,
-            StoreType::F16 => Dtype::F16,
-            StoreType::Bf16 => Dtype::BF16,
-        };
         let failed = |error: safetensors::SafeTensorError| Error::Weights {
             path: self.path.clone(),
             detail: error.to_string(),
         };
         let views = stored
             .iter()
-            .map(|(name, shape, bytes)| {
-                Ok((*name, TensorView::new(stored_as, shape.clone(), bytes)?))
+            .map(|(name, dtype, shape, bytes)| {
+                let view = TensorView::new(*dtype, shape.clone(), bytes)?;
+                Ok((name.as_str(), view))
             })
             .collect::<std::result::Result<Vec<_>, _>>()
             .map_err(failed)?;
@@ -309,6 +329,55 @@ impl Params {
     pub fn save_file(&self, path: &Path, dtype: StoreType) -> Result<()> {
         files::write_atomic(path, &self.to_bytes(dtype)?)
     }
+}
+
+/// The numbers of a tensor of floats.
+fn floats(view: &TensorView<'_>) -> Vec<f32> {
+    match view.dtype() {
+        Dtype::F16 => {
+            let half: Vec<f16> = pairs(view.data()).map(f16::from_le_bytes).collect();
+            half.to_f32_vec()
+        }
+        Dtype::BF16 => {
+            let half: Vec<bf16> = pairs(view.data()).map(bf16::from_le_bytes).collect();
+            half.to_f32_vec()
+        }
+        _ => f32_values(view.data()),
+    }
+}
+
+/// A matrix of bytes, each row times its scale; `None` where the scales are none.
+fn scaled(view: &TensorView<'_>, scales: &TensorView<'_>) -> Option<Vec<f32>> {
+    let &[rows, width] = view.shape() else {
+        return None;
+    };
+    let float = matches!(scales.dtype(), Dtype::F32 | Dtype::F16 | Dtype::BF16);
+    if !float || scales.shape().iter().product::<usize>() != rows || width == 0 {
+        return None;
+    }
+    let rows = view.data().chunks_exact(width).zip(floats(scales));
+    let row = |(row, scale): (&[u8], f32)| {
+        let row = row
+            .iter()
+            .map(move |&byte| f32::from(byte.cast_signed()) * scale);
+        row.collect::<Vec<_>>()
+    };
+    Some(rows.flat_map(row).collect())
+}
+
+/// Rows as bytes, and what to multiply each by; `None` where a number is not finite.
+fn by_rows(values: &[f32], width: usize) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (mut bytes, mut scales) = (Vec::with_capacity(values.len()), Vec::new());
+    for row in values.chunks_exact(width.max(1)) {
+        let most = row.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        let scale = if most > 0.0 { most / 127.0 } else { 1.0 };
+        bytes.extend(
+            row.iter()
+                .map(|x| ((x / scale).round() as i8).cast_unsigned()),
+        );
+        scales.extend(scale.to_le_bytes());
+    }
+    finite(values).then_some((bytes, scales))
 }
 
 fn f32_values(bytes: &[u8]) -> Vec<f32> {
@@ -331,21 +400,21 @@ pub(crate) fn finite(values: &[f32]) -> bool {
 }
 
 /// `None` where a number does not fit the type, or is not finite to begin with.
-fn encode(values: &[f32], dtype: StoreType) -> Option<Vec<u8>> {
+fn encode(values: &[f32], dtype: Dtype) -> Option<Vec<u8>> {
     let finite = match dtype {
-        StoreType::F32 => finite(values),
-        StoreType::F16 => values.iter().all(|&x| f16::from_f32(x).is_finite()),
-        StoreType::Bf16 => values.iter().all(|&x| bf16::from_f32(x).is_finite()),
+        Dtype::F16 => values.iter().all(|&x| f16::from_f32(x).is_finite()),
+        Dtype::BF16 => values.iter().all(|&x| bf16::from_f32(x).is_finite()),
+        _ => finite(values),
     };
     finite.then(|| match dtype {
-        StoreType::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        StoreType::F16 => values
+        Dtype::F16 => values
             .iter()
             .flat_map(|&x| f16::from_f32(x).to_le_bytes())
             .collect(),
-        StoreType::Bf16 => values
+        Dtype::BF16 => values
             .iter()
             .flat_map(|&x| bf16::from_f32(x).to_le_bytes())
             .collect(),
+        _ => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
     })
 }

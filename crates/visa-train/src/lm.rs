@@ -76,6 +76,9 @@ pub struct LmRecipe {
     pub seed: u64,
     /// A folder with `tokenizer.json`.
     pub tokenizer: PathBuf,
+    /// The folder of a model to begin with in the place of random weights. One of half the width is doubled
+    /// ([`Decoder::widened`]), fewer layers are repeated ([`Decoder::stacked`]). Random weights if empty.
+    pub initial: PathBuf,
     /// Factors of matrix products.
     pub precision: Precision,
     /// Sequences in a micro-batch.
@@ -97,6 +100,7 @@ impl Default for LmRecipe {
         Self {
             seed: 1,
             tokenizer: "runs/tokenizer".into(),
+            initial: PathBuf::new(),
             precision: Precision::default(),
             batch: 16,
             valid_sequences: 24,
@@ -137,6 +141,30 @@ pub fn decoder_config(shape: &Shape, tokenizer: &Tokenizer) -> Result<DecoderCon
         eos_token_ids: vec![tokenizer.require(format::END)?],
         pad_token_id: Some(tokenizer.require(format::PAD)?),
     })
+}
+
+/// The weights that training begins with.
+fn beginning(recipe: &LmRecipe, config: &DecoderConfig) -> Result<Decoder> {
+    if recipe.initial.as_os_str().is_empty() {
+        return Ok(Decoder::new_random(config, recipe.seed, &Device::Cpu)?);
+    }
+    let mut found = Decoder::load(&recipe.initial, &Device::Cpu)?;
+    if 2 * found.config().hidden_size == config.hidden_size {
+        found = found.widened(recipe.seed)?;
+    }
+    let shape = |c: &DecoderConfig| {
+        let head = (c.num_attention_heads, c.num_key_value_heads, c.head_dim);
+        (c.vocab_size, c.hidden_size, c.intermediate_size, head)
+    };
+    if shape(found.config()) != shape(config) {
+        let detail = format!(
+            "begins at vocabulary, width, feed-forward and heads {:?}, the recipe asks for {:?}; only the depth may differ, and the width by half",
+            shape(found.config()),
+            shape(config)
+        );
+        return Err(Error::recipe(&recipe.initial, detail));
+    }
+    Ok(found.stacked(config.num_hidden_layers)?)
 }
 
 /// Trains the model of `recipe` and writes a Hugging Face folder `model` into the run's folder.
@@ -190,7 +218,7 @@ struct Lm<'a> {
 impl<'a> Lm<'a> {
     fn new(recipe: &'a LmRecipe, tokenizer: Tokenizer, context: &RunContext) -> Result<Self> {
         let config = decoder_config(&recipe.model, &tokenizer)?;
-        let decoder = Decoder::new_random(&config, recipe.seed, &Device::Cpu)?;
+        let decoder = beginning(recipe, &config)?;
         let window = recipe.model.context;
         let (mut streams, mut valid) = (Vec::new(), Vec::new());
         for source in &recipe.source {
@@ -436,6 +464,46 @@ pub(crate) mod tests {
                 .unwrap()
                 .contains("Number |")
         );
+    }
+
+    #[test]
+    fn a_shallow_model_goes_on_as_a_deeper_one() {
+        let (dir, stop) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
+        let mut recipe = tiny(dir.path());
+        train(&recipe, &context(dir.path(), "shallow", &stop)).unwrap();
+        recipe.initial = dir.path().join("shallow/model");
+        recipe.model.layers = 4;
+        let begun = |recipe: &LmRecipe| {
+            let tokenizer = Tokenizer::load(&recipe.tokenizer).unwrap();
+            beginning(recipe, &decoder_config(&recipe.model, &tokenizer).unwrap())
+        };
+        let deep = begun(&recipe).unwrap();
+        let values = |layer: usize| {
+            let name = format!("model.layers.{layer}.mlp.up_proj.weight");
+            let weight = deep.params().get(&name).unwrap();
+            weight.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        assert_eq!((values(0), values(1)), (values(2), values(3)));
+        assert_ne!(values(0), values(1));
+        let summary = train(&recipe, &context(dir.path(), "deep", &stop)).unwrap();
+        assert!(summary.evaluation[0].1 < 6.5);
+        recipe.model = Shape {
+            hidden: 32,
+            layers: 2,
+            heads: 4,
+            kv_heads: 2,
+            feed_forward: 64,
+            context: 16,
+        };
+        let wide = train(&recipe, &context(dir.path(), "wide", &stop)).unwrap();
+        assert!(wide.evaluation[0].1 < 6.5);
+        recipe.model = tiny(dir.path()).model;
+        recipe.model.layers = 1;
+        let message = begun(&recipe).unwrap_err().to_string();
+        assert!(message.contains("cannot be stacked to 1"), "{message}");
+        recipe.model.feed_forward = 48;
+        let message = begun(&recipe).unwrap_err().to_string();
+        assert!(message.contains("only the depth may differ"), "{message}");
     }
 
     #[test]

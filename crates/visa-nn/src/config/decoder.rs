@@ -68,10 +68,13 @@ impl DecoderConfig {
                 fields.error("pretraining_tp is not 1, which is not supported; merge the slices")
             );
         }
-        if fields.get("quantization_config").is_some() {
-            return Err(fields.error(
-                "field `quantization_config` is set; quantised weights are not supported, choose f32, f16 or bf16 ones",
-            ));
+        if let Some(quantised) = fields.get("quantization_config") {
+            let is = |key: &str, value: &str| quantised.get(key).is_some_and(|v| v == value);
+            if !is("quant_method", "compressed-tensors") || !is("format", "int-quantized") {
+                return Err(fields.error(
+                    "field `quantization_config` asks for another layout than int-quantized of compressed-tensors, the only one that is supported; choose that, or f32, f16 or bf16 weights",
+                ));
+            }
         }
         let hidden_size = fields.size("hidden_size")?;
         let heads = fields.size("num_attention_heads")?;
@@ -157,14 +160,15 @@ impl DecoderConfig {
         self.num_hidden_layers * layer + embeddings + h
     }
 
-    /// The text of a `config.json` that `transformers` reads.
-    pub fn to_json(&self) -> String {
+    /// The text of a `config.json` that `transformers` reads; `bytes` says that the
+    /// projections are stored as [`crate::StoreType::Int8`].
+    pub fn to_json(&self, bytes: bool) -> String {
         let eos = match self.eos_token_ids.as_slice() {
             [] => Json::Null,
             [one] => (*one).into(),
             many => many.to_vec().into(),
         };
-        let json = serde_json::json!({
+        let mut json = serde_json::json!({
             "architectures": ["LlamaForCausalLM"],
             "model_type": "llama",
             "vocab_size": self.vocab_size,
@@ -185,6 +189,18 @@ impl DecoderConfig {
             "pad_token_id": self.pad_token_id,
             "hidden_act": "silu",
         });
+        if bytes {
+            json["quantization_config"] = serde_json::json!({
+                "quant_method": "compressed-tensors",
+                "format": "int-quantized",
+                "quantization_status": "compressed",
+                "ignore": ["lm_head"],
+                "config_groups": {"projections": {
+                    "targets": ["Linear"],
+                    "weights": {"num_bits": 8, "type": "int", "symmetric": true, "strategy": "channel"},
+                }},
+            });
+        }
         format!("{json:#}\n")
     }
 }

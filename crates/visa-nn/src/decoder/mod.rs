@@ -7,6 +7,7 @@
 
 mod block;
 mod groups;
+mod grow;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -218,7 +219,8 @@ impl Decoder {
     /// save it beside with [`Decoder::save_adapter`].
     pub fn save(&self, dir: &Path, dtype: StoreType) -> Result<()> {
         self.weights.base.save(dir, dtype)?;
-        files::write_atomic(&dir.join("config.json"), self.config.to_json().as_bytes())
+        let json = self.config.to_json(dtype == StoreType::Int8);
+        files::write_atomic(&dir.join("config.json"), json.as_bytes())
     }
 
     /// Writes the adapter in PEFT's format.

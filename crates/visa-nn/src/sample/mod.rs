@@ -129,6 +129,24 @@ impl<C: Constraint + ?Sized> Constraint for &mut C {
     }
 }
 
+/// A rule, or none: then anything may follow, and the sequence is never complete by itself.
+impl<C: Constraint> Constraint for Option<C> {
+    fn allowed(&self, generated: &[u32]) -> Allowed<'_> {
+        self.as_ref()
+            .map_or(Allowed::All, |rule| rule.allowed(generated))
+    }
+
+    fn advance(&mut self, token: u32) {
+        if let Some(rule) = self {
+            rule.advance(token);
+        }
+    }
+
+    fn done(&self) -> bool {
+        self.as_ref().is_some_and(Constraint::done)
+    }
+}
+
 /// Why an output ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finish {

@@ -5,6 +5,7 @@
 mod decoding;
 mod files;
 mod gradients;
+mod grow;
 mod lora;
 mod parity;
 mod text;
