@@ -47,6 +47,9 @@ pub struct EmbeddedOptions {
     pub top_p: f64,
     /// Most tokens of a clause.
     pub max_clause: usize,
+    /// Whether clauses are written under the shield, and only those used that fit and violate no guard. Without it any
+    /// text may follow a sentence: for measuring what the shield is worth.
+    pub shielded: bool,
 }
 
 impl Default for EmbeddedOptions {
@@ -57,6 +60,7 @@ impl Default for EmbeddedOptions {
             temperature: 0.7,
             top_p: 0.92,
             max_clause: MAX_CLAUSE,
+            shielded: true,
         }
     }
 }
@@ -145,23 +149,36 @@ impl<'a> EmbeddedBackend<'a> {
         seed: u64,
     ) -> Result<Vec<Written>> {
         let wishes = wishes(gap);
+        let shielded = self.options.shielded;
+        let stop_ids = if shielded {
+            Vec::new()
+        } else {
+            vec![self.asker.marks().end]
+        };
         let options = SampleOptions {
+            stop_ids,
             temperature: self.options.temperature,
             top_p: self.options.top_p,
             seed,
             max_tokens: self.options.max_clause + AFTER_LIMIT,
             ..SampleOptions::default()
         };
+        let elsewhere = wishes.iter().map(|wish| self.asker.elsewhere(wish));
+        let elsewhere = elsewhere.collect::<Result<Vec<_>>>()?;
         let (mut owners, mut requests) = (Vec::new(), Vec::new());
         for (place, edit) in places.iter().enumerate() {
             for clause in 0..self.options.clauses {
-                let wish = &wishes[clause % wishes.len()];
-                let asked = self.asker.ask(text, edit, wish, self.options.max_clause)?;
-                if let Some(asked) = asked {
-                    let stream = requests.len() as u64;
-                    let options = options.clone();
-                    let request = ClauseRequest::new(&self.asker, asked, wish, options, stream)?;
-                    requests.push(request);
+                let at = clause % wishes.len();
+                let max_clause = self.options.max_clause;
+                if let Some(mut asked) = self.asker.ask(text, edit, &wishes[at], max_clause)? {
+                    asked.shield = asked.shield.filter(|_| shielded);
+                    requests.push(ClauseRequest {
+                        asked,
+                        punctuation: text[edit.clause..edit.end].to_owned(),
+                        elsewhere: Arc::clone(&elsewhere[at]),
+                        options: options.clone(),
+                        stream: requests.len() as u64,
+                    });
                     owners.push(place);
                 }
             }
@@ -194,10 +211,10 @@ impl<'a> EmbeddedBackend<'a> {
                 let edit = &places[w.place];
                 let before = &text[edit.range()];
                 let after = edited(text, edit, &w.clause.text);
-                fits(edit, &w.clause.text)
-                    && after != before
+                let allowed = || fits(edit, &w.clause.text) && guards(before, &after).is_empty();
+                after != before
                     && seen.insert((w.place, w.clause.text.to_lowercase()))
-                    && guards(before, &after).is_empty()
+                    && (!self.options.shielded || allowed())
             })
             .collect()
     }

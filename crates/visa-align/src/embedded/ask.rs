@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use visa_nn::{DecoderConfig, Tokenizer};
 
+use super::write::ELSEWHERE;
 use crate::error::{AlignError, Result};
 use crate::format::Marks;
 use crate::shield::{ClauseShield, ClauseVocab, Edit, Editable};
@@ -54,8 +55,8 @@ pub struct Asker {
 pub struct Asked {
     /// The tokens before the clause.
     pub prompt: Vec<u32>,
-    /// What may follow.
-    pub shield: ClauseShield,
+    /// What may follow; anything if `None`.
+    pub shield: Option<ClauseShield>,
     /// Tokens of the final punctuation, which the answer ends in.
     pub terminator: usize,
 }
@@ -114,12 +115,32 @@ impl Asker {
             if prompt.len() <= room {
                 return Ok(Some(Asked {
                     prompt,
-                    shield,
+                    shield: Some(shield),
                     terminator: terminator.len(),
                 }));
             }
         }
         Ok(None)
+    }
+
+    /// The clause of an answer that no shield led: what stands before the end, less the sentence's own final punctuation.
+    ///
+    /// # Errors
+    /// Tokens that are no text.
+    pub fn free_clause(&self, ids: &[u32], punctuation: &str) -> Result<String> {
+        let ids = ids.strip_suffix(&[self.marks.end]).unwrap_or(ids);
+        let text = self.tokenizer.decode(ids);
+        let text = text.map_err(AlignError::nn("reading clauses"))?;
+        Ok(text.strip_suffix(punctuation).unwrap_or(&text).to_owned())
+    }
+
+    /// What asks for the same wish behind each of [`ELSEWHERE`].
+    ///
+    /// # Errors
+    /// As [`Marks::prompt`].
+    pub(super) fn elsewhere(&self, wish: &[f32; 10]) -> Result<Arc<[Vec<u32>]>> {
+        let ask = |stem| self.marks.prompt(&self.tokenizer, wish, "", stem);
+        ELSEWHERE.into_iter().map(ask).collect()
     }
 
     /// The clause that an answer of `ids` with a final punctuation of `terminator` tokens holds.

@@ -30,11 +30,16 @@ const TEXT: &str = "# A day outside\n\nYou should wear a helmet on the 2 km way,
     See https://example.org for a map of it.";
 
 fn propose(seed: u64, best: Option<&str>, n: usize) -> Vec<String> {
+    propose_with(seed, best, n, true)
+}
+
+fn propose_with(seed: u64, best: Option<&str>, n: usize, shielded: bool) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     testing::rewriter(dir.path());
     let mut backend = EmbeddedBackend::load(dir.path(), WeightType::F32, &Letters).unwrap();
     // A random decoder seldom ends a clause by itself, and cut ones are dropped.
     backend.options.clauses = 500;
+    backend.options.shielded = shielded;
     let before = Profile::zero();
     let mut gap = [0.0; 10];
     gap[0] = 0.9;
@@ -93,6 +98,41 @@ fn candidates_differ_and_keep_everything_else() {
 }
 
 #[test]
+fn without_the_shield_anything_may_follow_a_sentence() {
+    let candidates = propose_with(1, None, 6, false);
+    let free = |text: &String| {
+        editable(TEXT).into_iter().any(|edit| {
+            let rest = text.strip_prefix(&TEXT[..edit.stem]);
+            let clause = rest.and_then(|rest| rest.strip_suffix(&TEXT[edit.clause..]));
+            clause.is_some_and(|clause| !fits(&edit, clause))
+        })
+    };
+    assert!(candidates.iter().any(free), "{candidates:?}");
+    // Stems stay all the same, and no mark of the format is left in the text.
+    for candidate in &candidates {
+        assert!(candidate.contains("You should wear a helmet on the 2 km way"));
+        assert!(!candidate.contains("<|end|>"), "{candidate:?}");
+    }
+}
+
+#[test]
+fn an_answer_without_a_shield_ends_at_its_end_token() {
+    let dir = tempfile::tempdir().unwrap();
+    testing::rewriter(dir.path());
+    let writer = Writer::load(dir.path(), WeightType::F32).unwrap();
+    let (asker, end) = (writer.asker(), writer.asker().marks().end);
+    let check = |text: &str, ended: bool, expected: &str| {
+        let mut ids = asker.tokenizer().encode_plain(text).unwrap().ids;
+        ids.extend(ended.then_some(end));
+        assert_eq!(asker.free_clause(&ids, ".").unwrap(), expected);
+    };
+    check(", out of love.", true, ", out of love");
+    check(", out of love", true, ", out of love");
+    check(". And 5 more.", false, ". And 5 more");
+    check("", true, "");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_candidates() {
     assert_eq!(propose(3, None, 4), propose(3, None, 4));
     assert_ne!(propose(3, None, 4), propose(4, None, 4));
@@ -114,8 +154,13 @@ fn clauses_of_two_who_ask_together_are_those_of_each_alone() {
         };
         let request = |stream: u64| {
             let asked = asker.ask(TEXT, &places[0], &wish, MAX_CLAUSE);
-            let asked = asked.unwrap().unwrap();
-            ClauseRequest::new(asker, asked, &wish, options.clone(), stream).unwrap()
+            ClauseRequest {
+                asked: asked.unwrap().unwrap(),
+                punctuation: TEXT[places[0].clause..places[0].end].to_owned(),
+                elsewhere: asker.elsewhere(&wish).unwrap(),
+                options: options.clone(),
+                stream,
+            }
         };
         (0..300).map(request).collect()
     };

@@ -21,11 +21,14 @@ pub const ELSEWHERE: [&str; 2] = ["This is how it is", "We talked about it yeste
 /// A clause to be written.
 #[derive(Clone, Debug)]
 pub struct ClauseRequest {
-    asked: Asked,
+    pub(super) asked: Asked,
+    /// The final punctuation of the sentence.
+    pub(super) punctuation: String,
     /// The same wish behind each of [`ELSEWHERE`].
-    elsewhere: Vec<Vec<u32>>,
-    options: SampleOptions,
-    stream: u64,
+    pub(super) elsewhere: Arc<[Vec<u32>]>,
+    pub(super) options: SampleOptions,
+    /// Which random stream of the seed in `options`.
+    pub(super) stream: u64,
 }
 
 /// A clause that was written.
@@ -53,32 +56,6 @@ pub trait Clauses {
 pub struct Writer {
     engine: Engine,
     asker: Arc<Asker>,
-}
-
-impl ClauseRequest {
-    /// Asks for what `asked` prompts, under `wish`, with random stream `stream` of the seed in `options`.
-    ///
-    /// # Errors
-    /// As [`crate::format::Marks::prompt`].
-    pub(super) fn new(
-        asker: &Asker,
-        asked: Asked,
-        wish: &[f32; 10],
-        options: SampleOptions,
-        stream: u64,
-    ) -> Result<Self> {
-        let marks = asker.marks();
-        let elsewhere = ELSEWHERE
-            .iter()
-            .map(|stem| marks.prompt(asker.tokenizer(), wish, "", stem))
-            .collect::<Result<_>>()?;
-        Ok(Self {
-            asked,
-            elsewhere,
-            options,
-            stream,
-        })
-    }
 }
 
 impl Writer {
@@ -118,7 +95,7 @@ impl Writer {
         if requests.is_empty() {
             return Ok(Vec::new());
         }
-        let mut shields: Vec<ClauseShield> =
+        let mut shields: Vec<Option<ClauseShield>> =
             requests.iter().map(|r| r.asked.shield.clone()).collect();
         let mut constraints: Vec<Box<dyn Constraint + '_>> = shields
             .iter_mut()
@@ -140,12 +117,20 @@ impl Writer {
         let mut rows: Vec<(&[u32], &[u32])> = Vec::new();
         for ((request, out), shield) in requests.iter().zip(&generated).zip(&shields) {
             let terminator = request.asked.terminator;
-            if out.finish != Finish::Constraint || shield.is_cut() {
-                clauses.push(None);
-                continue;
-            }
+            let text = match shield {
+                Some(shield) if out.finish == Finish::Constraint && !shield.is_cut() => {
+                    self.asker.clause(&out.ids, terminator)?
+                }
+                None if out.finish == Finish::StopId => {
+                    self.asker.free_clause(&out.ids, &request.punctuation)?
+                }
+                _ => {
+                    clauses.push(None);
+                    continue;
+                }
+            };
             clauses.push(Some(Clause {
-                text: self.asker.clause(&out.ids, terminator)?,
+                text,
                 logprob: 0.0,
                 relevance: 0.0,
             }));
@@ -153,7 +138,8 @@ impl Writer {
             let end = out.ids.len().saturating_sub(terminator);
             let answer = &out.ids[..out.ids.len().min(end + 1)];
             rows.push((&request.asked.prompt, answer));
-            rows.extend(request.elsewhere.iter().map(|p| (p.as_slice(), answer)));
+            let elsewhere = request.elsewhere.iter();
+            rows.extend(elsewhere.map(|p| (p.as_slice(), answer)));
         }
         let logprobs = self.logprobs(&rows)?;
         let each = logprobs.chunks(1 + ELSEWHERE.len());

@@ -34,6 +34,8 @@ pub enum Kind {
     Lexicon,
     /// One sample of a rewriter, as it comes; of the default rewriter without a folder.
     Policy(Option<PathBuf>),
+    /// The same without the shield and the guards: whatever the model writes.
+    Unshielded(Option<PathBuf>),
     /// The best of N samples a sentence, by the score; whatever that score is.
     BestOf(usize, Option<PathBuf>),
     /// The whole loop: rounds, acceptance, the original when nothing is accepted.
@@ -72,6 +74,7 @@ impl fmt::Display for Kind {
             Self::Copy => write!(f, "copy"),
             Self::Lexicon => write!(f, "lexicon"),
             Self::Policy(dir) => with(f, "policy", dir),
+            Self::Unshielded(dir) => with(f, "unshielded", dir),
             Self::BestOf(n, dir) => with(f, &format!("best-of-{n}"), dir),
             Self::Loop(dir) => with(f, "loop", dir),
             Self::Endpoint(prompt) => write!(f, "endpoint:{}", prompt_name(*prompt)),
@@ -131,13 +134,14 @@ impl FromStr for Kind {
             ("copy", None) => Ok(Self::Copy),
             ("lexicon", None) => Ok(Self::Lexicon),
             ("policy", _) => Ok(Self::Policy(folder)),
+            ("unshielded", _) => Ok(Self::Unshielded(folder)),
             ("loop", _) => Ok(Self::Loop(folder)),
             ("endpoint", Some("simple")) => Ok(Self::Endpoint(Prompt::Simple)),
             ("endpoint", Some("rules")) => Ok(Self::Endpoint(Prompt::Rules)),
             ("endpoint", Some("think")) => Ok(Self::Endpoint(Prompt::Think)),
             _ if Path::new(text).is_dir() => Ok(Self::Policy(Some(text.into()))),
             _ => Err(format!(
-                "{text:?} is neither a folder nor one of copy, lexicon, policy, best-of-N, loop (each of the last three with :DIR for another rewriter), endpoint:simple, endpoint:rules, endpoint:think"
+                "{text:?} is neither a folder nor one of copy, lexicon, policy, unshielded, best-of-N, loop (each of the last four with :DIR for another rewriter), endpoint:simple, endpoint:rules, endpoint:think"
             )),
         }
     }
@@ -229,12 +233,13 @@ impl Workshop<'_> {
         Ok(match kind {
             Kind::Copy => Maker::Copy,
             Kind::Lexicon => Maker::Lexicon,
-            Kind::Policy(dir) => {
+            Kind::Policy(dir) | Kind::Unshielded(dir) => {
                 let mut backend = embedded(dir)?;
                 // One clause for each of two sentences: nothing to choose among.
                 backend.options = EmbeddedOptions {
                     sentences: 2,
                     clauses: 1,
+                    shielded: matches!(kind, Kind::Policy(_)),
                     ..backend.options
                 };
                 Maker::One(Box::new(backend))
@@ -269,7 +274,7 @@ impl Workshop<'_> {
         let made_by = match kind {
             Kind::Copy => String::new(),
             Kind::Lexicon => lexicon::TABLE.to_owned(),
-            Kind::Policy(dir) | Kind::BestOf(_, dir) | Kind::Loop(dir) => {
+            Kind::Policy(dir) | Kind::Unshielded(dir) | Kind::BestOf(_, dir) | Kind::Loop(dir) => {
                 let dir = match dir {
                     Some(dir) => dir.clone(),
                     None => self.models.dir(Part::Rewriter)?,
@@ -460,6 +465,7 @@ mod tests {
         };
         check("copy", "copy", "copy");
         check("grpo=loop:runs/grpo", "grpo", "loop:runs/grpo");
+        check("free=unshielded:runs/free", "free", "unshielded:runs/free");
         check("best-of-4", "best-of-4", "best-of-4");
         check("best 4=best-of-4:m", "best-4", "best-of-4:m");
         check("gpt=endpoint:think", "gpt", "endpoint:think");

@@ -13,7 +13,7 @@ use std::time::Instant;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use visa_align::shield::ClauseShield;
-use visa_nn::sample::{Allowed, Choices, Constraint, Finish, Generated, Generator, SampleOptions};
+use visa_nn::sample::{Choices, Constraint, Finish, Generated, Generator, SampleOptions};
 use visa_nn::{Decoder, Engine, Group, WeightType, ops};
 
 use crate::objective::advantage::{AdvantageConfig, Term, advantages};
@@ -371,12 +371,7 @@ pub fn draw(
     };
     let mut constraints: Vec<Box<dyn Constraint + '_>> = shields
         .iter_mut()
-        .map(|shield| -> Box<dyn Constraint + '_> {
-            match shield {
-                Some(shield) => Box::new(shield),
-                None => Box::new(Free),
-            }
-        })
+        .map(|shield| Box::new(shield) as Box<dyn Constraint + '_>)
         .collect();
     let drawn = Generator::over(engine).groups(&ids, each, &options, &mut constraints)?;
     drop(constraints);
@@ -393,17 +388,6 @@ pub fn draw(
         .iter()
         .map(|_| flat.by_ref().take(each).collect())
         .collect())
-}
-
-/// Allows everything.
-struct Free;
-
-impl Constraint for Free {
-    fn allowed(&self, _: &[u32]) -> Allowed<'_> {
-        Allowed::All
-    }
-
-    fn advance(&mut self, _: u32) {}
 }
 
 /// Scored completions.

@@ -12,11 +12,11 @@ pub mod argument;
 pub mod edits;
 pub mod mine;
 pub mod row;
-mod written;
+pub mod written;
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -109,8 +109,8 @@ pub struct PairsRecipe {
     pub swaps: usize,
     /// Whole texts rewritten by people, of each kind; 0 leaves them out.
     pub edits: usize,
-    /// Whether the committed written clauses are among them.
-    pub written: bool,
+    /// A folder of written clauses ([`written`]); none if empty.
+    pub written: PathBuf,
     /// Factor on a labelled shift: a detector that moves little per clause would else never reach
     /// the strong level.
     pub gain: f32,
@@ -142,7 +142,7 @@ impl Default for PairsRecipe {
             contrasts: 2000,
             swaps: 4000,
             edits: 4000,
-            written: true,
+            written: PathBuf::new(),
             gain: 1.0,
             neutral_share: 0.3,
             min_consistency: metrics::JOINT_CONSISTENCY,
@@ -271,8 +271,10 @@ fn gather(recipe: &PairsRecipe, context: &RunContext) -> Result<Vec<Row>> {
         let plus = ClauseExample { shift, ..plus };
         pairs.push(ours(Kind::Contrast, plus, Some(minus.clause)));
     }
-    if recipe.written {
-        pairs.extend(written::pairs());
+    if !recipe.written.as_os_str().is_empty() {
+        let written = written::pairs(&recipe.written)?;
+        context.say(&format!("{} written clauses", written.len()));
+        pairs.extend(written);
     }
     let mut rows: Vec<Row> = pairs.into_iter().map(Pair::row).collect::<Result<_>>()?;
     if recipe.edits > 0 {

@@ -10,7 +10,6 @@ pub(crate) fn recipe() -> PairsRecipe {
     PairsRecipe {
         generated: 20,
         contrasts: 5,
-        written: false,
         kept: 1,
         edits: 0,
         source: vec![Source {
@@ -92,7 +91,7 @@ fn pairs_of_every_kind_are_made_judged_and_written() {
     let context = context(dir.path(), &stop);
     let recipe = PairsRecipe {
         edits: 10,
-        written: true,
+        written: written::tests::folder(),
         neutral_share: 1.0,
         ..recipe()
     };

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use visa_align::embedded::{AFTER_LIMIT, Asker};
-use visa_nn::Decoder;
+use visa_nn::{Decoder, StoreType};
 
 use super::language::Language;
 use super::policy::{self, AdapterRecipe};
@@ -54,6 +54,8 @@ pub struct GrpoRecipe {
     pub reward: RewardRecipe,
     /// The step; `max_tokens` and `stop_ids` follow from the clauses.
     pub grpo: GrpoConfig,
+    /// How the weights of the trained model are stored.
+    pub store: StoreType,
     /// The loop; `accumulate` must be 1.
     pub trainer: TrainerConfig,
 }
@@ -73,12 +75,13 @@ impl Default for GrpoRecipe {
             prompt: PromptRecipe::default(),
             reward: RewardRecipe::default(),
             grpo: GrpoConfig::default(),
+            store: StoreType::Bf16,
             trainer: TrainerConfig::default(),
         }
     }
 }
 
-/// Trains the policy and writes it as bf16 into the folder `model` of the run.
+/// Trains the policy and writes it into the folder `model` of the run.
 ///
 /// # Errors
 /// What data, checkpoints, models or the judges report; [`Error::Interrupted`] after a checkpoint.
@@ -98,7 +101,7 @@ pub fn train(recipe: &GrpoRecipe, judges: Judges<'_>, context: &RunContext) -> R
     let reward = ClauseReward::new(judges, &asker, language, &recipe.reward)?;
     let mut config = recipe.grpo.clone();
     config.max_tokens = recipe.prompt.max_clause + AFTER_LIMIT;
-    config.stop_ids = Vec::new();
+    config.stop_ids = recipe.prompt.stop_ids(&asker);
     config.optimizer = recipe.trainer.optimizer.clone();
     let mut run = Run {
         grpo: Grpo::new(decoder, Some(frozen), config)?,
@@ -111,7 +114,7 @@ pub fn train(recipe: &GrpoRecipe, judges: Judges<'_>, context: &RunContext) -> R
         samples: context.out.join("samples.txt"),
     };
     let summary = trainer::drive(&mut run, &recipe.trainer, context)?;
-    policy::save(run.grpo.decoder(), &asker, &context.out)?;
+    policy::save(run.grpo.decoder(), &asker, &context.out, recipe.store)?;
     Ok(summary)
 }
 
@@ -229,12 +232,10 @@ mod tests {
     use crate::rewriter::testing::{self, Letters, Picky, Squeamish, weights};
 
     fn recipe(dir: &Path) -> GrpoRecipe {
-        visa_align::testing::rewriter(&dir.join("rewriter"));
-        let pairs = dir.join("pairs.jsonl");
-        row::write(&pairs, &testing::rows(30)).unwrap();
+        let (policy, pairs) = testing::policy_and_pairs(dir);
         GrpoRecipe {
             precision: Precision::F32,
-            policy: dir.join("rewriter"),
+            policy,
             pairs,
             prompts: 3,
             valid_prompts: 2,
@@ -339,6 +340,30 @@ mod tests {
         let grpo: GrpoRecipe = crate::runlog::read_recipe(&recipes.join("grpo.toml")).unwrap();
         grpo.reward.check().unwrap();
         grpo.prompt.check().unwrap();
+        for (name, less) in [
+            ("grpo-no-value.toml", "value"),
+            ("grpo-no-consistency.toml", "consistency"),
+            ("grpo-no-shield.toml", "shield"),
+        ] {
+            let mut other: GrpoRecipe = crate::runlog::read_recipe(&recipes.join(name)).unwrap();
+            other.reward.check().unwrap();
+            assert_ne!(other, grpo, "{name}");
+            // One thing is missing, and all else is the same.
+            match less {
+                "value" => {
+                    let from = &grpo.reward;
+                    let value = (from.value, from.movement, from.progress);
+                    let reward = &mut other.reward;
+                    (reward.value, reward.movement, reward.progress) = value;
+                }
+                "consistency" => {
+                    other.reward.consistency = grpo.reward.consistency;
+                    other.reward.gate = grpo.reward.gate;
+                }
+                _ => other.prompt.shielded = true,
+            }
+            assert_eq!(other, grpo, "{name}");
+        }
         for name in ["dpo.toml", "simpo.toml"] {
             let prefs: crate::rewriter::prefs::PrefsRecipe =
                 crate::runlog::read_recipe(&recipes.join(name)).unwrap();
@@ -348,6 +373,26 @@ mod tests {
         crate::runlog::read_recipe::<crate::pairs::PairsRecipe>(&recipes.join("pairs.toml"))
             .unwrap();
         crate::runlog::read_recipe::<crate::sft::SftRecipe>(&recipes.join("sft.toml")).unwrap();
+    }
+
+    #[test]
+    fn without_the_shield_what_guards_refuse_is_written_and_counted() {
+        let (dir, stop) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
+        let context = crate::lm::tests::context(dir.path(), "run", &stop);
+        let mut recipe = recipe(dir.path());
+        recipe.prompt.shielded = false;
+        recipe.trainer.steps = 3;
+        train(&recipe, judges(), &context).unwrap();
+        let (mut apart, mut refused) = (0.0_f64, 0.0);
+        for line in lines(&context.out, "train") {
+            let of = |name: &str| line[name].as_f64().unwrap();
+            apart = apart.max(of("sampling/sampling_logp_difference/mean"));
+            refused += of("completions/cut_off") + of("completions/no_joint");
+            refused += of("completions/guarded");
+        }
+        assert!(apart < 1e-4, "{apart}");
+        // A random model under the shield joins its sentence far more often.
+        assert!(refused > 1.5, "{refused} of 3");
     }
 
     #[test]

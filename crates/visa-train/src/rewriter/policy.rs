@@ -57,7 +57,7 @@ pub fn load(dir: &Path, adapter: Option<&AdapterRecipe>, seed: u64) -> Result<(D
 ///
 /// # Errors
 /// What the file system reports.
-pub fn save(decoder: &Decoder, asker: &Asker, out: &Path) -> Result<PathBuf> {
+pub fn save(decoder: &Decoder, asker: &Asker, out: &Path, store: StoreType) -> Result<PathBuf> {
     let dir = out.join("model");
     let whole = if decoder.adapter().is_some() {
         let adapter = out.join("adapter");
@@ -67,6 +67,6 @@ pub fn save(decoder: &Decoder, asker: &Asker, out: &Path) -> Result<PathBuf> {
     } else {
         decoder.clone()
     };
-    save_model(&whole, asker.tokenizer(), &dir, StoreType::Bf16)?;
+    save_model(&whole, asker.tokenizer(), &dir, store)?;
     Ok(dir)
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use visa_align::embedded::{AFTER_LIMIT, Asker};
 use visa_align::shield::editable;
 use visa_nn::sample::Choices;
-use visa_nn::{Decoder, Engine, Group, WeightType, ops};
+use visa_nn::{Decoder, Engine, Group, StoreType, WeightType, ops};
 use visa_values::Shift;
 
 use super::language::Language;
@@ -137,6 +137,10 @@ pub fn train(recipe: &PrefsRecipe, judges: Judges<'_>, context: &RunContext) -> 
         let detail = "`candidates` must be at least 2, `batch` and `sentences` at least 1";
         return Err(Error::recipe(&context.out.join("recipe.toml"), detail));
     }
+    if !recipe.prompt.shielded {
+        let detail = "`prompt.shielded` is false; answers are compared under the shield of use, so leave it true";
+        return Err(Error::recipe(&context.out.join("recipe.toml"), detail));
+    }
     context.save_recipe(recipe)?;
     let rows = row::read(&recipe.pairs)?;
     let prompts = Prompts::new(&rows, &recipe.prompt, recipe.seed)?;
@@ -187,7 +191,7 @@ pub fn train(recipe: &PrefsRecipe, judges: Judges<'_>, context: &RunContext) -> 
         drawn: 0,
     };
     let summary = trainer::run(&mut task, &recipe.trainer, context)?;
-    policy::save(&task.decoder, &asker, &context.out)?;
+    policy::save(&task.decoder, &asker, &context.out, StoreType::Bf16)?;
     Ok(summary)
 }
 
@@ -371,7 +375,7 @@ impl Example {
             answers: [ids(&comparison.chosen)?, ids(&comparison.rejected)?],
             prompt: Prompt {
                 ids: asked.prompt,
-                shield: Some(asked.shield),
+                shield: asked.shield,
             },
         })
     }
@@ -472,9 +476,7 @@ impl Task for Prefs<'_> {
     }
 
     fn restore(&mut self, state: &serde_json::Value) -> Result<()> {
-        self.drawn = state
-            .as_u64()
-            .ok_or_else(|| Error::Input("the checkpoint has no data position".into()))?;
+        self.drawn = trainer::data_position(state)?;
         Ok(())
     }
 }
@@ -487,12 +489,10 @@ mod tests {
     use crate::rewriter::testing::{self, Letters, Picky, weights};
 
     fn recipe(dir: &Path) -> PrefsRecipe {
-        visa_align::testing::rewriter(&dir.join("rewriter"));
-        let pairs = dir.join("pairs.jsonl");
-        row::write(&pairs, &testing::rows(30)).unwrap();
+        let (policy, pairs) = testing::policy_and_pairs(dir);
         PrefsRecipe {
             precision: Precision::F32,
-            policy: dir.join("rewriter"),
+            policy,
             pairs,
             // A random decoder seldom ends a clause by itself, and cut ones are not chosen.
             sentences: 128,

@@ -33,6 +33,9 @@ pub struct PromptRecipe {
     pub max_clause: usize,
     /// Longest text in bytes.
     pub max_text: usize,
+    /// Whether clauses are drawn under the shield of use. Without it any text may follow a sentence, up to the end token:
+    /// for measuring what the shield is worth.
+    pub shielded: bool,
 }
 
 impl Default for PromptRecipe {
@@ -50,11 +53,18 @@ impl Default for PromptRecipe {
             embraced: 0.65,
             max_clause: MAX_CLAUSE,
             max_text: 600,
+            shielded: true,
         }
     }
 }
 
 impl PromptRecipe {
+    /// The tokens that end a clause where no shield does.
+    pub fn stop_ids(&self, asker: &Asker) -> Vec<u32> {
+        let end = (!self.shielded).then_some(asker.marks().end);
+        end.into_iter().collect()
+    }
+
     /// Refuses settings that make no sense.
     ///
     /// # Errors
@@ -123,11 +133,16 @@ pub struct Item {
 }
 
 impl Item {
-    fn new(place: &Place, wish: [f32; 10], asker: &Asker, most: usize) -> Result<Option<Self>> {
+    fn new(
+        place: &Place,
+        wish: [f32; 10],
+        asker: &Asker,
+        recipe: &PromptRecipe,
+    ) -> Result<Option<Self>> {
         let failed = |e: visa_align::AlignError| Error::Input(e.to_string());
         let ask = |wish| {
             asker
-                .ask(&place.text, &place.edit, wish, most)
+                .ask(&place.text, &place.edit, wish, recipe.max_clause)
                 .map_err(failed)
         };
         let (Some(asked), Some(plain)) = (ask(&wish)?, ask(&[0.0; 10])?) else {
@@ -139,11 +154,23 @@ impl Item {
             wish: Shift::new(wish).map_err(|e| Error::Input(e.to_string()))?,
             prompt: Prompt {
                 ids: asked.prompt,
-                shield: Some(asked.shield),
+                shield: asked.shield.filter(|_| recipe.shielded),
             },
             plain: plain.prompt,
             terminator: asked.terminator,
         }))
+    }
+
+    /// The clause of a completion.
+    ///
+    /// # Errors
+    /// Tokens that are no text.
+    pub fn clause(&self, ids: &[u32], asker: &Asker) -> Result<String> {
+        let clause = match &self.prompt.shield {
+            Some(_) => asker.clause(ids, self.terminator),
+            None => asker.free_clause(ids, &self.text[self.edit.clause..self.edit.end]),
+        };
+        clause.map_err(|e| Error::Input(e.to_string()))
     }
 
     /// The sentence as it is.
@@ -236,7 +263,7 @@ impl Prompts {
             let (_, all) = order.as_ref().expect("made above");
             let place = &self.train[all[(at % n) as usize] as usize];
             let wish = self.wish(place, &mut self.rng(2, at));
-            items.extend(Item::new(place, wish, asker, self.recipe.max_clause)?);
+            items.extend(Item::new(place, wish, asker, &self.recipe)?);
             if items.len() == count {
                 return Ok(items);
             }
@@ -258,7 +285,7 @@ impl Prompts {
                 break;
             }
             let wish = self.wish(place, &mut self.rng(3, i as u64));
-            items.extend(Item::new(place, wish, asker, self.recipe.max_clause)?);
+            items.extend(Item::new(place, wish, asker, &self.recipe)?);
         }
         Ok(items)
     }

@@ -244,10 +244,7 @@ impl<'a> ClauseReward<'a> {
             let before = texts.add(&item.text);
             let mut group = Vec::with_capacity(rollout.completions.len());
             for completion in rollout.completions {
-                let clause = self
-                    .asker
-                    .clause(&completion.generated.ids, item.terminator)
-                    .map_err(|e| Error::Input(e.to_string()))?;
+                let clause = item.clause(&completion.generated.ids, self.asker)?;
                 let after = item.text_with(&clause);
                 let ratio = after.len() as f64 / item.text.len().max(1) as f64;
                 let place = match thrown_away(item, completion, &clause) {
