@@ -41,6 +41,9 @@ pub struct EmbeddedOptions {
     pub sentences: usize,
     /// Clauses sampled for each.
     pub clauses: usize,
+    /// Clauses of each whose values are read: those that read best and belong there most, since sampling is cheap and
+    /// most of what a small model writes could stand anywhere.
+    pub read: usize,
     /// Sampling temperature.
     pub temperature: f64,
     /// Nucleus of the distribution to sample from.
@@ -56,7 +59,8 @@ impl Default for EmbeddedOptions {
     fn default() -> Self {
         Self {
             sentences: 6,
-            clauses: 8,
+            clauses: 24,
+            read: 8,
             temperature: 0.7,
             top_p: 0.92,
             max_clause: MAX_CLAUSE,
@@ -70,10 +74,6 @@ pub const NAME: &str = "the embedded rewriter";
 
 /// Weight of movement beside the gap against movement along it.
 const LEAK: f32 = 0.3;
-/// Weight of a clause's mean log-probability (nats a token) against movement: a clause that reads well may move less.
-const FLUENCY: f32 = 0.12;
-/// Weight of a clause's relevance against movement.
-const RELEVANCE: f32 = 0.25;
 /// Texts longer than this are read around the edit only, since the rest would be the same each time.
 const WHOLE: usize = 1500;
 
@@ -189,7 +189,8 @@ impl<'a> EmbeddedBackend<'a> {
             .collect())
     }
 
-    /// Drops repetitions, what guards would refuse, and what changes nothing; adds the bare removal of a clause.
+    /// Drops repetitions, what guards would refuse, what changes nothing and what makes least sense; adds the bare removal
+    /// of a clause.
     fn sift(&self, text: &str, places: &[Editable], written: Vec<Written>) -> Vec<Written> {
         let removals = places
             .iter()
@@ -204,7 +205,7 @@ impl<'a> EmbeddedBackend<'a> {
             },
         });
         let mut seen = HashSet::new();
-        written
+        let mut kept: Vec<Written> = written
             .into_iter()
             .chain(removals)
             .filter(|w| {
@@ -216,7 +217,14 @@ impl<'a> EmbeddedBackend<'a> {
                     && seen.insert((w.place, w.clause.text.to_lowercase()))
                     && (!self.options.shielded || allowed())
             })
-            .collect()
+            .collect();
+        kept.sort_by(|a, b| b.clause.sense().total_cmp(&a.clause.sense()));
+        let mut read = vec![0; places.len()];
+        kept.retain(|w| {
+            read[w.place] += 1;
+            read[w.place] <= self.options.read
+        });
+        kept
     }
 
     /// Reads what each clause does to the values, and gives it its worth.
@@ -268,9 +276,7 @@ impl<'a> EmbeddedBackend<'a> {
                 let (along, beside) = movement(before.as_array(), after.as_array(), &proposal.gap);
                 Choice {
                     place: w.place,
-                    worth: along - LEAK * beside
-                        + FLUENCY * w.clause.logprob
-                        + RELEVANCE * w.clause.relevance,
+                    worth: along - LEAK * beside + w.clause.sense(),
                     along,
                     clause: w.clause.text,
                 }

@@ -27,8 +27,8 @@ pub enum StoreType {
     F16,
     /// Half the size, 8 bits of precision, full range.
     Bf16,
-    /// The projections of decoder layers as bytes with a scale for each row, as `compressed-tensors` lays out its format
-    /// `int-quantized`; all else as [`StoreType::Bf16`].
+    /// Matrices as bytes with a scale for each row, as `compressed-tensors` lays out its format `int-quantized`; all else
+    /// as [`StoreType::Bf16`].
     Int8,
 }
 
@@ -288,8 +288,9 @@ impl Params {
                     self.path.display()
                 ))
             };
-            if dtype == StoreType::Int8 && name.ends_with("_proj.weight") {
-                let (rows, width) = tensor.dims2()?;
+            if dtype == StoreType::Int8
+                && let &[rows, width] = tensor.dims()
+            {
                 let (bytes, scales) = by_rows(&values, width).ok_or_else(unfit)?;
                 stored.push((name.clone(), Dtype::I8, vec![rows, width], bytes));
                 stored.push((format!("{name}_scale"), Dtype::F32, vec![rows, 1], scales));

@@ -39,6 +39,7 @@ fn propose_with(seed: u64, best: Option<&str>, n: usize, shielded: bool) -> Vec<
     let mut backend = EmbeddedBackend::load(dir.path(), WeightType::F32, &Letters).unwrap();
     // A random decoder seldom ends a clause by itself, and cut ones are dropped.
     backend.options.clauses = 500;
+    backend.options.read = 500;
     backend.options.shielded = shielded;
     let before = Profile::zero();
     let mut gap = [0.0; 10];

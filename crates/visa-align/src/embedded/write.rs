@@ -42,6 +42,18 @@ pub struct Clause {
     pub relevance: f32,
 }
 
+/// Weight of a clause's mean log-probability (nats a token) against movement: a clause that reads well may move less.
+const FLUENCY: f32 = 0.12;
+/// Weight of a clause's relevance against movement.
+const RELEVANCE: f32 = 0.25;
+
+impl Clause {
+    /// How well it reads and belongs where it stands, in units of movement.
+    pub(super) fn sense(&self) -> f32 {
+        FLUENCY * self.logprob + RELEVANCE * self.relevance
+    }
+}
+
 /// Writes clauses: the decoder itself, or whatever stands before it.
 pub trait Clauses {
     /// One answer a request, in order; none where the limit cut the clause off.

@@ -247,6 +247,7 @@ impl Workshop<'_> {
             Kind::BestOf(n, dir) => {
                 let mut backend = embedded(dir)?;
                 backend.options.clauses = *n;
+                backend.options.read = *n;
                 Maker::Best(*n, Box::new(backend))
             }
             Kind::Loop(dir) => Maker::Loop(Box::new(embedded(dir)?)),

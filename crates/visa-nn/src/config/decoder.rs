@@ -160,8 +160,8 @@ impl DecoderConfig {
         self.num_hidden_layers * layer + embeddings + h
     }
 
-    /// The text of a `config.json` that `transformers` reads; `bytes` says that the
-    /// projections are stored as [`crate::StoreType::Int8`].
+    /// The text of a `config.json` that `transformers` reads; `bytes` says that
+    /// matrices are stored as [`crate::StoreType::Int8`].
     pub fn to_json(&self, bytes: bool) -> String {
         let eos = match self.eos_token_ids.as_slice() {
             [] => Json::Null,
@@ -194,9 +194,8 @@ impl DecoderConfig {
                 "quant_method": "compressed-tensors",
                 "format": "int-quantized",
                 "quantization_status": "compressed",
-                "ignore": ["lm_head"],
-                "config_groups": {"projections": {
-                    "targets": ["Linear"],
+                                "config_groups": {"matrices": {
+                    "targets": ["Linear", "Embedding"],
                     "weights": {"num_bits": 8, "type": "int", "symmetric": true, "strategy": "channel"},
                 }},
             });

@@ -1,8 +1,9 @@
 //! The judge's own sources: what the second detector and the second consistency checker learn from instead.
 //!
 //! A judge is worth something only where it can disagree with the models that a rewriter was optimised against. So it
-//! reads no text of ours (no phrase lists, no generated clause, no written statement), since the rewriter is taught with
-//! those, and as little as possible of what detector and checker read: the persona traits that the detector is tested
+//! reads no text that rewriter or detector are taught with (no phrase lists, no generated or written clause, no written
+//! statement): what was written for it stands in a folder of its own. And it reads as little as possible of what detector and
+//! checker read: the persona traits that the detector is tested
 //! on, traits that it leaves out, scenarios of ETHICS, rules of Social-Chemistry-101; key points and human splits for the
 //! checker. Half of the shared persona traits and the human inference pairs are read by both, because there are no others.
 

@@ -169,6 +169,9 @@ impl Data {
             Sources::Product => product(recipe, context)?,
             Sources::Judge => apart::signed(recipe, context)?,
         };
+        if !task.additions.as_os_str().is_empty() {
+            signed.extend(written::additions(&task.additions, task.additions_drawn)?);
+        }
         // People often leave the last full stop off.
         for s in &mut signed {
             if s.text.ends_with('.') && rng.random_bool(task.drop_stop) {

@@ -128,6 +128,10 @@ pub struct DetectorTask {
     pub clauses: usize,
     /// Share of the written texts that is drawn each epoch.
     pub written: f64,
+    /// A folder of sentences with additions ([`crate::pairs::written`]); none if empty. The judge's is its own.
+    pub additions: PathBuf,
+    /// How many of them are drawn each epoch.
+    pub additions_drawn: usize,
     /// Encyclopaedia sentences that speak no value.
     pub plain: usize,
     /// Weight of "present means embraced" for the arguments.
@@ -152,6 +156,8 @@ impl Default for DetectorTask {
             phrases: 1500,
             clauses: 1500,
             written: 1.0,
+            additions: PathBuf::new(),
+            additions_drawn: 8000,
             plain: 800,
             argument_sign: 0.3,
             presence_share: 0.05,

@@ -2,14 +2,18 @@
 //! strength of every value it touches.
 //!
 //! Public sources name a statement's trait and leave the other nine values open; these name all ten, so a value that
-//! is not named is silent.
+//! is not named is silent. Sentences with and without an addition ([`crate::pairs::written`]) show above all how a value is
+//! waved away in passing, which is easily taken for praise.
+
+use std::path::Path;
 
 use serde::Deserialize;
 use visa_values::Shift;
 
 use super::Target;
 use super::signed::Signed;
-use crate::committed;
+use crate::pairs::{Split, written};
+use crate::{Result, committed};
 
 /// Weight of silence on a value that a written text does not name.
 const SILENT: f32 = 0.3;
@@ -33,6 +37,41 @@ pub fn texts(rate: f64) -> Vec<Signed> {
     (lines.into_iter().flatten())
         .map(|line| line.signed(rate))
         .collect()
+}
+
+/// One sentence in so many also stands as it is, and is silent.
+const BARE: usize = 4;
+
+/// Sentences of a folder with their additions, every other one behind what goes before it, and some without; `count` of them
+/// are drawn in an epoch. Topics that rewriting pairs hold out by default are left out.
+///
+/// # Errors
+/// As [`written::pairs`].
+pub fn additions(folder: &Path, count: usize) -> Result<Vec<Signed>> {
+    let shares = crate::pairs::PairsRecipe::default();
+    let held = |topic: &str| Split::of(topic, shares.valid_share, shares.test_share);
+    let mut pairs = written::pairs(folder)?;
+    pairs.retain(|pair| held(&pair.topic) == Split::Train);
+    let mut texts = Vec::with_capacity(pairs.len());
+    for (i, pair) in pairs.iter().enumerate() {
+        let text = |sentence: String| match pair.context.as_str() {
+            context if i % 2 == 0 && !context.is_empty() => format!("{context} {sentence}"),
+            _ => sentence,
+        };
+        let values = pair.shift.unwrap_or_default();
+        texts.push((text(pair.after()), target(&values)));
+        if i % BARE == 0 {
+            texts.push((text(pair.before()), target(&[0.0; 10])));
+        }
+    }
+    let rate = (count as f64 / texts.len().max(1) as f64).min(1.0);
+    let signed = |(text, target)| Signed {
+        text,
+        context: None,
+        target,
+        rate,
+    };
+    Ok(texts.into_iter().map(signed).collect())
 }
 
 impl Line {
@@ -74,6 +113,28 @@ mod tests {
             }
         }
         assert!(texts.iter().any(|t| t.context.is_some()));
+    }
+
+    #[test]
+    fn sentences_stand_with_their_additions_and_without() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "P\nS One came.\nS Two sat.\n++be , out of love\n--be , and who cares\n";
+        std::fs::write(dir.path().join("a.txt"), text).unwrap();
+        let texts = additions(dir.path(), 1).unwrap();
+        let found: Vec<(&str, f32)> = (texts.iter())
+            .map(|t| (t.text.as_str(), t.target.value[8]))
+            .collect();
+        let expected = [
+            ("One came. Two sat, out of love.", 1.8),
+            ("One came. Two sat.", 1.0),
+            ("Two sat, and who cares.", 0.2),
+        ];
+        for ((text, class), (wanted, of)) in found.iter().zip(expected) {
+            assert_eq!(*text, wanted);
+            assert!((class - of).abs() < 1e-6, "{text}: {class}");
+        }
+        assert_eq!(found.len(), 3);
+        assert!((texts[0].rate - 1.0 / 3.0).abs() < 1e-9);
     }
 
     #[test]

@@ -11,7 +11,8 @@
 //!
 //! `P` begins a paragraph, `S` a sentence of it (or several that stand together and have no clauses). A clause follows the
 //! values that it speaks by their first two letters (`sd`, `st` … for those of two words): `++` embraces strongly, `+` weakly,
-//! `-` and `--` reject. It begins with its comma, or with the word behind the blank. What is good is not judged here.
+//! `-` and `--` reject, and `0` speaks none. It begins with its comma, with a full stop where it is a sentence of its own, or
+//! with the word behind the blank. What is good is not judged here.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,7 +48,7 @@ pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// A file that cannot be read, or the line that is neither a sentence nor a clause of one.
-pub(super) fn pairs(folder: &Path) -> Result<Vec<Pair>> {
+pub fn pairs(folder: &Path) -> Result<Vec<Pair>> {
     let mut pairs = Vec::new();
     for file in files(folder)? {
         let text = fs::read_to_string(&file).map_err(Error::io(&file))?;
@@ -66,7 +67,7 @@ fn parse(text: &str) -> std::result::Result<Vec<Pair>, String> {
             ("" | "#", _) => {}
             ("P", "") => sentences.clear(),
             ("S", sentence) if !sentence.trim().is_empty() => sentences.push(sentence.trim()),
-            (signs, clause) if signs.starts_with(['+', '-']) => {
+            (signs, clause) if signs.starts_with(['+', '-', '0']) => {
                 let Some((sentence, before)) = sentences.split_last() else {
                     return Err(at("a clause without a sentence"));
                 };
@@ -98,7 +99,11 @@ fn pair(
     if terminator.is_empty() || stem.is_empty() || !clause.contains(char::is_alphabetic) {
         return None;
     }
-    let joint = if clause.starts_with(',') { "" } else { " " };
+    let joint = if clause.starts_with([',', '.']) {
+        ""
+    } else {
+        " "
+    };
     Some(Pair {
         kind: Kind::Written,
         topic: topic.to_owned(),
@@ -111,10 +116,10 @@ fn pair(
     })
 }
 
-/// `++be-po` as a shift.
+/// `++be-po` as a shift; `0` is none.
 fn signs_of(text: &str) -> Option<[f32; 10]> {
     let mut shift = [0.0; 10];
-    let mut rest = text;
+    let mut rest = if text == "0" { "" } else { text };
     while !rest.is_empty() {
         let sign = rest.chars().next().filter(|c| "+-".contains(*c))?;
         let unsigned = rest.trim_start_matches(sign);
@@ -143,9 +148,9 @@ pub(super) mod tests {
 
     #[test]
     fn a_paragraph_is_read() {
-        let text = "# ours\nP\nS One came.\nS Two sat down!\n++be-po , out of love\nS It rained.\n--st because of rain\n\nP\nS New.\n+un for all\n";
+        let text = "# ours\nP\nS One came.\nS Two sat down!\n++be-po , out of love\nS It rained.\n--st because of rain\n\nP\nS New.\n+un for all\n0 . It was warm\n";
         let pairs = parse(text).unwrap();
-        let [first, second, third] = &pairs[..] else {
+        let [first, second, third, silent] = &pairs[..] else {
             panic!("{pairs:?}");
         };
         assert_eq!(first.context, "One came.");
@@ -160,6 +165,8 @@ pub(super) mod tests {
             ("One came.", "New.")
         );
         assert_eq!(third.context, "");
+        assert_eq!(silent.after(), "New. It was warm.");
+        assert_eq!(silent.shift, Some([0.0; 10]));
     }
 
     #[test]
@@ -168,6 +175,7 @@ pub(super) mod tests {
             let message = parse(text).unwrap_err();
             assert!(message.contains(part), "{message}");
         };
+        check("S A b c.\n0be , so", "expected signs");
         check("P\n+be , so", "line 2: a clause without a sentence");
         check("S A b c.\n+xx , so", "line 2: expected signs and codes");
         check("S A b c.\n+++be , so", "expected signs");
@@ -181,7 +189,7 @@ pub(super) mod tests {
         fn any_text_is_read_or_refused(text in "([PS#+ -]|be|[a-z.,!\\n])*") {
             if let Ok(pairs) = parse(&text) {
                 for pair in pairs {
-                    prop_assert!(pair.shift.unwrap().iter().any(|d| *d != 0.0));
+                    prop_assert!(pair.shift.is_some());
                     prop_assert!(pair.after().ends_with(&pair.terminator));
                 }
             }
