@@ -1,5 +1,6 @@
 //! One file a suite. A suite takes [`Setting`] and gives a [`Report`].
 
+mod additions;
 pub(crate) mod data;
 mod detector;
 mod guards;
@@ -43,6 +44,8 @@ pub enum Suite {
     Detector,
     /// Sign of first-person statements of traits held out from training.
     Signs,
+    /// What additions to a sentence move.
+    Additions,
     /// Strongest value of the PVQ-40 items.
     Pvq,
     /// Direction and order of strength of our own instructions.
@@ -63,9 +66,10 @@ pub enum Suite {
 
 impl Suite {
     /// Every suite, in the order they are run.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Detector,
         Self::Signs,
+        Self::Additions,
         Self::Pvq,
         Self::Translator,
         Self::Nli,
@@ -82,6 +86,7 @@ impl Suite {
         match self {
             Self::Detector => "detector",
             Self::Signs => "signs",
+            Self::Additions => "additions",
             Self::Pvq => "pvq",
             Self::Translator => "translator",
             Self::Nli => "nli",
@@ -101,6 +106,7 @@ impl Suite {
         match self {
             Self::Detector => detector::run(setting),
             Self::Signs => signs::run(setting),
+            Self::Additions => additions::run(setting),
             Self::Pvq => pvq::run(setting),
             Self::Translator => translator::run(setting),
             Self::Nli => nli::run(setting),

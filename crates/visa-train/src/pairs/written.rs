@@ -57,8 +57,11 @@ pub fn pairs(folder: &Path) -> Result<Vec<Pair>> {
     Ok(pairs)
 }
 
-/// The clauses of one file; an error names the line.
-fn parse(text: &str) -> std::result::Result<Vec<Pair>, String> {
+/// The clauses of one file.
+///
+/// # Errors
+/// What is wrong, and in which line.
+pub fn parse(text: &str) -> std::result::Result<Vec<Pair>, String> {
     let mut pairs = Vec::new();
     let mut sentences: Vec<&str> = Vec::new();
     for (number, line) in text.lines().enumerate() {

@@ -19,7 +19,7 @@ use crate::view::progress::{Counter, spinner};
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
-    /// Which suites: detector, signs, pvq, translator, nli, guards, speed, rewrite, judge, search; all of these when none is named.
+    /// Which suites: detector, signs, additions, pvq, translator, nli, guards, speed, rewrite, judge, search; all of these when none is named.
     /// Or rewriter, which compares systems
     suites: Vec<String>,
     /// The folder of the data sets, for suites that read one
