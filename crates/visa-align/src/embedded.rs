@@ -61,7 +61,7 @@ impl Default for EmbeddedOptions {
             sentences: 6,
             clauses: 24,
             read: 8,
-            temperature: 0.7,
+            temperature: 0.5,
             top_p: 0.92,
             max_clause: MAX_CLAUSE,
             shielded: true,

@@ -43,7 +43,7 @@ pub struct Clause {
 }
 
 /// Weight of a clause's mean log-probability (nats a token) against movement: a clause that reads well may move less.
-const FLUENCY: f32 = 0.12;
+const FLUENCY: f32 = 0.2;
 /// Weight of a clause's relevance against movement.
 const RELEVANCE: f32 = 0.25;
 
