@@ -507,6 +507,29 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn the_committed_recipes_grow_into_each_other() {
+        let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+        let read =
+            |name: &str| -> LmRecipe { crate::runlog::read_recipe(&recipes.join(name)).unwrap() };
+        let (small, wide, deep) = (read("lm.toml"), read("lm13.toml"), read("lm22.toml"));
+        assert!(small.initial.as_os_str().is_empty());
+        let doubled = Shape {
+            hidden: 2 * small.model.hidden,
+            heads: 2 * small.model.heads,
+            kv_heads: 2 * small.model.kv_heads,
+            feed_forward: 2 * small.model.feed_forward,
+            ..small.model
+        };
+        assert_eq!(wide.model, doubled);
+        let deeper = Shape {
+            layers: deep.model.layers,
+            ..wide.model
+        };
+        assert_eq!(deep.model, deeper);
+        assert!(deep.model.layers > wide.model.layers);
+    }
+
+    #[test]
     fn heads_that_do_not_divide_the_width_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let mut recipe = tiny(dir.path());
