@@ -134,6 +134,37 @@ fn an_answer_without_a_shield_ends_at_its_end_token() {
 }
 
 #[test]
+fn only_clauses_that_make_most_sense_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    testing::rewriter(dir.path());
+    let mut backend = EmbeddedBackend::load(dir.path(), WeightType::F32, &Letters).unwrap();
+    backend.options.read = 2;
+    let text = "You should wear a coat.";
+    let places = editable(text);
+    let written = |text: &str, logprob, relevance| Written {
+        place: 0,
+        clause: Clause {
+            text: text.into(),
+            logprob,
+            relevance,
+        },
+    };
+    let all = vec![
+        written(" because it is so", -1.0, -0.5),
+        written(" because it is cold", -1.5, 2.0),
+        written(" because it is cold", -1.5, 2.0),
+        written(" of wool", 0.0, 5.0),
+        written(" because coats please people", -2.0, 1.0),
+    ];
+    let kept = backend.sift(text, &places, all);
+    let texts: Vec<&str> = kept.iter().map(|w| w.clause.text.as_str()).collect();
+    assert_eq!(
+        texts,
+        [" because it is cold", " because coats please people"]
+    );
+}
+
+#[test]
 fn the_same_seed_gives_the_same_candidates() {
     assert_eq!(propose(3, None, 4), propose(3, None, 4));
     assert_ne!(propose(3, None, 4), propose(4, None, 4));
