@@ -1,6 +1,7 @@
 //! A sentence and a wish → what the decoder is asked, and under which shield. Training asks by the same code, so that
 //! what is learned is what is used.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use visa_nn::{DecoderConfig, Tokenizer};
@@ -35,6 +36,11 @@ const REASONS: [&str; 8] = [
     ", as ",
     ", for ",
     " due to ",
+];
+/// Words of four letters and more that may well come twice in a clause.
+const REPEATABLE: [&str; 16] = [
+    "that", "with", "they", "their", "them", "your", "have", "from", "this", "what", "when",
+    "which", "more", "than", "will", "every",
 ];
 /// Longest sequence the rewriter is trained on, in tokens.
 const TRAINED: usize = 160;
@@ -165,8 +171,19 @@ pub fn fits(edit: &Editable, clause: &str) -> bool {
         .filter(|w| w.chars().any(char::is_alphabetic))
         .count();
     words >= 2
+        && !stutters(clause)
         && JOINTS.iter().any(|joint| clause.starts_with(joint))
         && (edit.bears_reasons || !REASONS.iter().any(|joint| clause.starts_with(joint)))
+}
+
+/// Whether a word that says something comes twice ("so that it is safe and safe"), as small models write.
+fn stutters(clause: &str) -> bool {
+    let lower = clause.to_lowercase();
+    let words = lower.split(|c: char| !c.is_alphabetic());
+    let mut seen = HashSet::new();
+    words
+        .filter(|word| word.len() >= 4 && !REPEATABLE.contains(word))
+        .any(|word| !seen.insert(word))
 }
 
 /// A sentence with another clause.
@@ -206,6 +223,8 @@ mod tests {
         check(report, ", so that nobody is cold", true);
         check(report, " of the town", false);
         check(advice, ", then", false);
+        check(advice, ", so that we are safe and safe", false);
+        check(advice, ", so that they like it and that you do", true);
         check(advice, "", false);
         check("You should wear a coat because it is cold.", "", true);
     }
