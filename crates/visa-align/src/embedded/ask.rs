@@ -37,10 +37,12 @@ const REASONS: [&str; 8] = [
     ", for ",
     " due to ",
 ];
-/// Words of four letters and more that may well come twice in a clause.
-const REPEATABLE: [&str; 16] = [
-    "that", "with", "they", "their", "them", "your", "have", "from", "this", "what", "when",
-    "which", "more", "than", "will", "every",
+/// Words of three letters and more that may well come twice in a clause.
+const REPEATABLE: [&str; 40] = [
+    "the", "and", "are", "for", "you", "his", "her", "our", "its", "who", "how", "can", "may",
+    "has", "had", "was", "all", "any", "one", "out", "she", "him", "but", "not", "that", "with",
+    "they", "their", "them", "your", "have", "from", "this", "what", "when", "which", "more",
+    "than", "will", "every",
 ];
 /// Longest sequence the rewriter is trained on, in tokens.
 const TRAINED: usize = 160;
@@ -182,7 +184,7 @@ fn stutters(clause: &str) -> bool {
     let words = lower.split(|c: char| !c.is_alphabetic());
     let mut seen = HashSet::new();
     words
-        .filter(|word| word.len() >= 4 && !REPEATABLE.contains(word))
+        .filter(|word| word.len() >= 3 && !REPEATABLE.contains(word))
         .any(|word| !seen.insert(word))
 }
 
@@ -224,6 +226,7 @@ mod tests {
         check(report, " of the town", false);
         check(advice, ", then", false);
         check(advice, ", so that we are safe and safe", false);
+        check(advice, ", so that old and old are kept", false);
         check(advice, ", so that they like it and that you do", true);
         check(advice, "", false);
         check("You should wear a coat because it is cold.", "", true);
