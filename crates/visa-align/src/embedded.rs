@@ -150,13 +150,8 @@ impl<'a> EmbeddedBackend<'a> {
     ) -> Result<Vec<Written>> {
         let wishes = wishes(gap);
         let shielded = self.options.shielded;
-        let stop_ids = if shielded {
-            Vec::new()
-        } else {
-            vec![self.asker.marks().end]
-        };
         let options = SampleOptions {
-            stop_ids,
+            stop_ids: self.asker.stop_ids(shielded),
             temperature: self.options.temperature,
             top_p: self.options.top_p,
             seed,
@@ -167,13 +162,20 @@ impl<'a> EmbeddedBackend<'a> {
         let elsewhere = elsewhere.collect::<Result<Vec<_>>>()?;
         let (mut owners, mut requests) = (Vec::new(), Vec::new());
         for (place, edit) in places.iter().enumerate() {
+            let max_clause = self.options.max_clause;
+            let asked = wishes.iter().map(|wish| {
+                let mut asked = self.asker.ask(text, edit, wish, max_clause)?;
+                if let Some(asked) = asked.as_mut().filter(|_| !shielded) {
+                    asked.shield = None;
+                }
+                Ok(asked)
+            });
+            let asked = asked.collect::<Result<Vec<_>>>()?;
             for clause in 0..self.options.clauses {
                 let at = clause % wishes.len();
-                let max_clause = self.options.max_clause;
-                if let Some(mut asked) = self.asker.ask(text, edit, &wishes[at], max_clause)? {
-                    asked.shield = asked.shield.filter(|_| shielded);
+                if let Some(asked) = &asked[at] {
                     requests.push(ClauseRequest {
-                        asked,
+                        asked: asked.clone(),
                         punctuation: text[edit.clause..edit.end].to_owned(),
                         elsewhere: Arc::clone(&elsewhere[at]),
                         options: options.clone(),

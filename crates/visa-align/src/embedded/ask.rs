@@ -131,6 +131,12 @@ impl Asker {
         Ok(None)
     }
 
+    /// The tokens that end an answer: the shield ends it by itself.
+    pub fn stop_ids(&self, shielded: bool) -> Vec<u32> {
+        let end = (!shielded).then_some(self.marks.end);
+        end.into_iter().collect()
+    }
+
     /// The clause of an answer that no shield led: what stands before the end, less the sentence's own final punctuation.
     ///
     /// # Errors

@@ -6,8 +6,9 @@
 //! a reader for whom every addition embraces.
 
 use visa_align::{Detector, Part, Text, Trunk};
+use visa_train::pairs::row::in_context;
 use visa_train::pairs::{Pair, written};
-use visa_values::metrics::movement_cosine;
+use visa_values::metrics::{l2, movement_cosine};
 
 use super::Setting;
 use crate::{EvalError, Figure, Report};
@@ -51,10 +52,9 @@ fn read(
     who: &str,
     setting: &Setting,
 ) -> Result<Vec<Figure>, EvalError> {
-    let whole =
-        |pair: &Pair, sentence: String| Text::new(format!("{} {sentence}", pair.context).trim());
     let texts: Vec<Text> = (pairs.iter())
-        .flat_map(|pair| [whole(pair, pair.before()), whole(pair, pair.after())])
+        .flat_map(|pair| [pair.before(), pair.after()].map(|s| in_context(&pair.context, &s)))
+        .map(Text::new)
         .collect();
     let read = detector.detect(&texts)?;
     let (mut embraced, mut rejected, mut silent) = (Vec::new(), Vec::new(), Vec::new());
@@ -63,8 +63,7 @@ fn read(
         let (before, after) = (two[0].profile.as_array(), two[1].profile.as_array());
         let wanted = pair.shift.unwrap_or_default();
         if wanted == [0.0; 10] {
-            let moved = visa_values::metrics::l2(before, after);
-            silent.push(f64::from(moved));
+            silent.push(f64::from(l2(before, after)));
             continue;
         }
         cosines.push(f64::from(movement_cosine(before, after, &wanted)));

@@ -194,7 +194,7 @@ impl DecoderConfig {
                 "quant_method": "compressed-tensors",
                 "format": "int-quantized",
                 "quantization_status": "compressed",
-                                "config_groups": {"matrices": {
+                "config_groups": {"matrices": {
                     "targets": ["Linear", "Embedding"],
                     "weights": {"num_bits": 8, "type": "int", "symmetric": true, "strategy": "channel"},
                 }},

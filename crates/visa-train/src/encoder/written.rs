@@ -12,6 +12,7 @@ use visa_values::Shift;
 
 use super::Target;
 use super::signed::Signed;
+use crate::pairs::row::in_context;
 use crate::pairs::{Split, written};
 use crate::{Result, committed};
 
@@ -54,10 +55,8 @@ pub fn additions(folder: &Path, count: usize) -> Result<Vec<Signed>> {
     pairs.retain(|pair| held(&pair.topic) == Split::Train);
     let mut texts = Vec::with_capacity(pairs.len());
     for (i, pair) in pairs.iter().enumerate() {
-        let text = |sentence: String| match pair.context.as_str() {
-            context if i % 2 == 0 && !context.is_empty() => format!("{context} {sentence}"),
-            _ => sentence,
-        };
+        let context = if i % 2 == 0 { &pair.context } else { "" };
+        let text = |sentence: String| in_context(context, &sentence);
         let values = pair.shift.unwrap_or_default();
         texts.push((text(pair.after()), target(&values)));
         if i % BARE == 0 {

@@ -177,10 +177,7 @@ impl Row {
 
     /// The source with its context, as a text.
     pub fn text(&self) -> String {
-        match self.context.as_str() {
-            "" => self.source.clone(),
-            context => format!("{context} {}", self.source),
-        }
+        in_context(&self.context, &self.source)
     }
 
     fn check(&self) -> Result<(), String> {
@@ -191,6 +188,14 @@ impl Row {
             return Err("the target does not end in the clause and the terminator".into());
         }
         Ok(())
+    }
+}
+
+/// A sentence behind what goes before it, if anything does.
+pub fn in_context(context: &str, sentence: &str) -> String {
+    match context {
+        "" => sentence.to_owned(),
+        context => format!("{context} {sentence}"),
     }
 }
 

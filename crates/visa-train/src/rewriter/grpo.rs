@@ -101,7 +101,7 @@ pub fn train(recipe: &GrpoRecipe, judges: Judges<'_>, context: &RunContext) -> R
     let reward = ClauseReward::new(judges, &asker, language, &recipe.reward)?;
     let mut config = recipe.grpo.clone();
     config.max_tokens = recipe.prompt.max_clause + AFTER_LIMIT;
-    config.stop_ids = recipe.prompt.stop_ids(&asker);
+    config.stop_ids = asker.stop_ids(recipe.prompt.shielded);
     config.optimizer = recipe.trainer.optimizer.clone();
     let mut run = Run {
         grpo: Grpo::new(decoder, Some(frozen), config)?,

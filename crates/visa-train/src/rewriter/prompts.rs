@@ -59,12 +59,6 @@ impl Default for PromptRecipe {
 }
 
 impl PromptRecipe {
-    /// The tokens that end a clause where no shield does.
-    pub fn stop_ids(&self, asker: &Asker) -> Vec<u32> {
-        let end = (!self.shielded).then_some(asker.marks().end);
-        end.into_iter().collect()
-    }
-
     /// Refuses settings that make no sense.
     ///
     /// # Errors
