@@ -1,6 +1,6 @@
-//! The seams of the loop: what proposes rewrites, what reads values, what judges consistency.
+//! The seams of the loop: what proposes rewrites, what reads values, what judges consistency and sense.
 //!
-//! Three small traits, so that the loop can be tested without a model and other models can take a place. They hold no
+//! Small traits, so that the loop can be tested without a model and other models can take a place. They hold no
 //! logic.
 
 use visa_score::Consistency;
@@ -53,6 +53,15 @@ pub trait Values {
     /// # Errors
     /// A model failure or an unusable text.
     fn profiles(&self, texts: &[Text]) -> Result<Vec<Profile>>;
+}
+
+/// Judges whether clauses belong where they stand.
+pub trait Sensible {
+    /// For each text up to the end of a stem, with a clause behind it, the log-odds that the clause belongs there, in order.
+    ///
+    /// # Errors
+    /// A model failure.
+    fn sense(&self, pairs: &[(&str, &str)]) -> Result<Vec<f32>>;
 }
 
 /// Judges whether two texts say the same.

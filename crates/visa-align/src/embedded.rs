@@ -5,6 +5,7 @@
 //! the edited clauses stays byte for byte. What the loop accepts is the loop's business.
 
 mod ask;
+mod book;
 mod combine;
 #[cfg(test)]
 mod tests;
@@ -12,27 +13,28 @@ mod wish;
 mod write;
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use visa_nn::WeightType;
 use visa_nn::sample::SampleOptions;
 use visa_score::guards;
 
 use crate::backend::{Backend, Proposal, Values};
 use crate::detector::Text;
 use crate::error::Result;
-use crate::models::{Models, Part};
+use crate::models::Models;
+use crate::trunk::Trunk;
 use crate::shield::{Edit, Editable, MAX_CLAUSE, editable};
 
 use combine::{Choice, combine, most_edits};
 
 pub use ask::{AFTER_LIMIT, Asked, Asker, edited, fits};
+use ask::before;
+pub use book::{FILE as PHRASES, Phrasebook};
 pub use wish::wishes;
-pub use write::{Clause, ClauseRequest, Clauses, ELSEWHERE, Writer};
+pub use write::{Clause, ClauseRequest, Clauses, Writer};
 
 /// How the embedded rewriter works.
 #[derive(Clone, Debug)]
@@ -94,22 +96,18 @@ struct Written {
 }
 
 impl<'a> EmbeddedBackend<'a> {
-    /// Loads a decoder's folder, to compute with weights held in this way; `values` ranks clauses before whole candidates are made.
-    ///
-    /// # Errors
-    /// As [`Writer::load`].
-    pub fn load(dir: &Path, stored: WeightType, values: &'a dyn Values) -> Result<Self> {
-        let writer = Writer::load(dir, stored)?;
+    /// A backend that writes by this writer; `values` ranks clauses before whole candidates are made.
+    pub fn by(writer: Writer, values: &'a dyn Values) -> Self {
         let asker = Arc::clone(writer.asker());
-        Ok(Self::new(asker, Box::new(writer), values))
+        Self::new(asker, Box::new(writer), values)
     }
 
-    /// Loads the rewriter among `models`.
+    /// Loads the rewriter among `models`, with the sense reader over a trunk that is shared.
     ///
     /// # Errors
-    /// As [`Models::dir`] and [`Self::load`].
-    pub fn find(models: &Models, values: &'a dyn Values) -> Result<Self> {
-        Self::load(&models.dir(Part::Rewriter)?, models.weights(), values)
+    /// As [`Writer::find`].
+    pub fn find(models: &Models, trunk: &Trunk, values: &'a dyn Values) -> Result<Self> {
+        Ok(Self::by(Writer::find(models, trunk)?, values))
     }
 
     /// A backend whose clauses are asked for by `asker` and written by `clauses`.
@@ -158,11 +156,10 @@ impl<'a> EmbeddedBackend<'a> {
             max_tokens: self.options.max_clause + AFTER_LIMIT,
             ..SampleOptions::default()
         };
-        let elsewhere = wishes.iter().map(|wish| self.asker.elsewhere(wish));
-        let elsewhere = elsewhere.collect::<Result<Vec<_>>>()?;
         let (mut owners, mut requests) = (Vec::new(), Vec::new());
         for (place, edit) in places.iter().enumerate() {
             let max_clause = self.options.max_clause;
+            let before = before(text, edit);
             let asked = wishes.iter().map(|wish| {
                 let mut asked = self.asker.ask(text, edit, wish, max_clause)?;
                 if let Some(asked) = asked.as_mut().filter(|_| !shielded) {
@@ -177,7 +174,7 @@ impl<'a> EmbeddedBackend<'a> {
                     requests.push(ClauseRequest {
                         asked: asked.clone(),
                         punctuation: text[edit.clause..edit.end].to_owned(),
-                        elsewhere: Arc::clone(&elsewhere[at]),
+                        before: Arc::clone(&before),
                         options: options.clone(),
                         stream: requests.len() as u64,
                     });
@@ -203,7 +200,7 @@ impl<'a> EmbeddedBackend<'a> {
             clause: Clause {
                 text: String::new(),
                 logprob: -1.0,
-                relevance: 0.0,
+                sense: 0.0,
             },
         });
         let mut seen = HashSet::new();
@@ -220,7 +217,7 @@ impl<'a> EmbeddedBackend<'a> {
                     && (!self.options.shielded || allowed())
             })
             .collect();
-        kept.sort_by(|a, b| b.clause.sense().total_cmp(&a.clause.sense()));
+        kept.sort_by(|a, b| b.clause.merit().total_cmp(&a.clause.merit()));
         let mut read = vec![0; places.len()];
         kept.retain(|w| {
             read[w.place] += 1;
@@ -278,7 +275,7 @@ impl<'a> EmbeddedBackend<'a> {
                 let (along, beside) = movement(before.as_array(), after.as_array(), &proposal.gap);
                 Choice {
                     place: w.place,
-                    worth: along - LEAK * beside + w.clause.sense(),
+                    worth: along - LEAK * beside + w.clause.merit(),
                     along,
                     clause: w.clause.text,
                 }

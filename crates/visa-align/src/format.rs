@@ -31,6 +31,27 @@ pub const STRONG: f32 = 0.6;
 /// A shift from here on is said at all (level 1).
 pub const WEAK: f32 = 0.2;
 
+/// The values in circle order, as signs name them.
+const CODES: [&str; 10] = ["sd", "st", "he", "ac", "po", "se", "co", "tr", "be", "un"];
+/// What one sign and two signs stand for.
+const STRENGTHS: [f32; 2] = [0.4, 0.8];
+
+/// The signs that stand before a written clause, as the shift that it speaks: `++be-po` is benevolence 0.8 and power −0.4,
+/// `0` is none. `None` for anything else.
+pub fn signs(text: &str) -> Option<[f32; 10]> {
+    let mut shift = [0.0; 10];
+    let mut rest = if text == "0" { "" } else { text };
+    while !rest.is_empty() {
+        let sign = rest.chars().next().filter(|c| "+-".contains(*c))?;
+        let unsigned = rest.trim_start_matches(sign);
+        let strength = *STRENGTHS.get(rest.len() - unsigned.len() - 1)?;
+        let value = CODES.iter().position(|code| unsigned.starts_with(code))?;
+        shift[value] = if sign == '+' { strength } else { -strength };
+        rest = &unsigned[2..];
+    }
+    Some(shift)
+}
+
 /// All special tokens, in the order of their ids: five marks, then four levels of each value.
 pub fn specials() -> Vec<String> {
     let marks = [BEGIN, END, PAD, TEXT, EDIT].map(str::to_string);

@@ -8,7 +8,7 @@ use crate::error::AlignError;
 use crate::rewrite::{Cancel, Goal, Loop, MAX_TEXT, OutcomeKind, RewriteOptions, RewriteRequest};
 use crate::testing;
 use crate::translator::Notice;
-use crate::{Checker, DetectOptions, Detector, EmbeddedBackend, Models, Text, Translator};
+use crate::{Checker, DetectOptions, Detector, EmbeddedBackend, Models, Text, Translator, Trunk};
 
 fn with_models<T>(body: impl FnOnce(&Path) -> T) -> T {
     let dir = tempfile::tempdir().unwrap();
@@ -211,12 +211,9 @@ fn the_whole_loop_answers_the_original_or_a_rewrite_and_repeats_itself() {
         let checker = Checker::load(&dir.join("nli")).unwrap();
         let translator = Translator::load(&dir.join("translator")).unwrap();
         let run = |seed: u64, goal: Goal| {
-            let mut backend = EmbeddedBackend::load(
-                &dir.join("rewriter"),
-                visa_nn::WeightType::native(),
-                &detector,
-            )
-            .unwrap();
+            let models = Models::at(dir).unwrap();
+            let trunk = Trunk::find(&models).unwrap();
+            let mut backend = EmbeddedBackend::find(&models, &trunk, &detector).unwrap();
             let mut it = Loop {
                 values: &detector,
                 checker: &checker,

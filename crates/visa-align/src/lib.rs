@@ -18,6 +18,7 @@ pub mod models;
 pub mod person;
 pub mod record;
 pub mod rewrite;
+pub mod sense;
 pub mod shield;
 #[doc(hidden)]
 pub mod testing;
@@ -25,7 +26,7 @@ pub mod translator;
 mod trunk;
 mod windows;
 
-pub use backend::{Backend, Consistent, Proposal, Values};
+pub use backend::{Backend, Consistent, Proposal, Sensible, Values};
 pub use checker::Checker;
 pub use detector::{DetectOptions, Detection, Detector, Span, Text};
 pub use embedded::{EmbeddedBackend, EmbeddedOptions};
@@ -37,5 +38,6 @@ pub use rewrite::{
     Acceptance, Cancel, Goal, Judged, Loop, Outcome, OutcomeKind, Progress, RewriteOptions,
     RewriteRequest,
 };
+pub use sense::Sense;
 pub use translator::{Notice, Translation, Translator, explicit};
 pub use trunk::Trunk;

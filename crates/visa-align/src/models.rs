@@ -1,7 +1,7 @@
 //! Where the embedded models are found, and whether their files are whole.
 //!
-//! A *models folder* holds one folder a part: `encoder/` (the shared trunk), `detector/`, `translator/`, `nli/`
-//! (adapter and head over the trunk) and `rewriter/` (a small decoder). This module finds such a folder, or a single
+//! A *models folder* holds one folder a part: `encoder/` (the shared trunk), `detector/`, `translator/`, `nli/`,
+//! `sense/` (adapter and head over the trunk) and `rewriter/` (a small decoder). This module finds such a folder, or a single
 //! part, and checks sizes and headers without reading the weights. It does not load a model.
 
 #[cfg(test)]
@@ -28,6 +28,8 @@ pub enum Part {
     Translator,
     /// Consistency of two texts, likewise.
     Nli,
+    /// Whether a clause belongs behind a sentence, likewise.
+    Sense,
     /// The decoder that proposes rewrites.
     Rewriter,
     /// A second detector, asked by evaluation alone.
@@ -43,11 +45,12 @@ impl Part {
     pub const JUDGE: [Part; 2] = [Part::JudgeDetector, Part::JudgeChecker];
 
     /// All parts that the program works with, the trunk first.
-    pub const ALL: [Part; 5] = [
+    pub const ALL: [Part; 6] = [
         Part::Encoder,
         Part::Detector,
         Part::Translator,
         Part::Nli,
+        Part::Sense,
         Part::Rewriter,
     ];
 
@@ -58,6 +61,7 @@ impl Part {
             Part::Detector => "detector",
             Part::Translator => "translator",
             Part::Nli => "nli",
+            Part::Sense => "sense",
             Part::Rewriter => "rewriter",
             Part::JudgeDetector => "judge-detector",
             Part::JudgeChecker => "judge-checker",
@@ -73,6 +77,7 @@ impl Part {
             Part::Detector
             | Part::Translator
             | Part::Nli
+            | Part::Sense
             | Part::JudgeDetector
             | Part::JudgeChecker => &[
                 "adapter_config.json",
@@ -177,7 +182,7 @@ impl Models {
         }
         Err(AlignError::file(
             path,
-            "holds neither config.json, nor head.json, nor a folder named encoder, detector, translator, nli or rewriter",
+            "holds neither config.json, nor head.json, nor a folder named encoder, detector, translator, nli, sense or rewriter",
         ))
     }
 
@@ -341,9 +346,10 @@ fn part_of(dir: &Path) -> Result<Option<Part>> {
             "detector" => Ok(Some(Part::Detector)),
             "translator" => Ok(Some(Part::Translator)),
             "nli" => Ok(Some(Part::Nli)),
+            "sense" => Ok(Some(Part::Sense)),
             other => Err(AlignError::file(
                 dir.join("head.json"),
-                format!("kind is {other:?}, expected detector, translator or nli"),
+                format!("kind is {other:?}, expected detector, translator, nli or sense"),
             )),
         };
     }

@@ -11,11 +11,13 @@
 //!   mark, URL, code, line break or new name; the one capital is the word "I";
 //! * words are separated by one blank, a comma is followed by one;
 //! * it ends only behind a whole word, in the sentence's own final punctuation, which is forced to its end;
-//! * it ends in any case after `max_clause` tokens and what completes the word begun.
+//! * it ends in any case after `max_clause` tokens and what completes the word begun;
+//! * where a set of [`Phrases`] is given, it is one of these, or empty.
 //!
 //! This module knows tokens and strings. What the clause should say is the model's business, and whether the result is
 //! any good is the loop's.
 
+mod phrases;
 mod sentence;
 #[cfg(test)]
 mod tests;
@@ -25,9 +27,11 @@ use std::sync::Arc;
 
 use visa_nn::sample::{Allowed, Constraint};
 
+pub use phrases::Phrases;
 pub use sentence::{Edit, Editable, editable};
 pub use vocab::ClauseVocab;
 
+use phrases::Walk;
 use vocab::State;
 
 /// Most tokens of a clause, unless said otherwise.
@@ -46,6 +50,8 @@ pub struct ClauseShield {
     ended: usize,
     /// The length limit ended the clause.
     cut: bool,
+    /// Where the clause stands among the phrases that it must be one of.
+    walk: Option<Walk>,
     /// Lists of `vocab` with the terminator's first token, for the states in which the clause may end.
     start: Arc<Vec<u32>>,
     word: Arc<Vec<u32>>,
@@ -65,9 +71,19 @@ impl ClauseShield {
             clause: 0,
             ended: 0,
             cut: false,
+            walk: None,
             start,
             word,
         })
+    }
+
+    /// The same, with one of `phrases` for a clause. They are taken as they are: what else a clause must be is theirs to be.
+    #[must_use]
+    pub fn among(self, phrases: &Arc<Phrases>) -> Self {
+        Self {
+            walk: Some(Walk::new(phrases, self.terminator[0])),
+            ..self
+        }
     }
 
     /// Whether the limit ended the clause, so that its last word may be half a word.
@@ -91,6 +107,9 @@ impl Constraint for ClauseShield {
             // Behind its last token `done` holds and nobody asks.
             return Allowed::Force(self.terminator[self.ended.min(self.terminator.len() - 1)]);
         }
+        if let Some(walk) = &self.walk {
+            return Allowed::Only(walk.next());
+        }
         match self.state {
             State::Start => Allowed::Only(&self.start),
             State::Word if self.at_limit() => Allowed::Force(self.terminator[0]),
@@ -102,12 +121,16 @@ impl Constraint for ClauseShield {
 
     fn advance(&mut self, token: u32) {
         // A clause token is never the terminator's: the vocabulary leaves it out.
-        if self.ended > 0 || (self.state.may_end() && token == self.terminator[0]) {
-            self.cut |= self.ended == 0 && self.at_limit();
+        let may_end = self.walk.is_some() || self.state.may_end();
+        if self.ended > 0 || (may_end && token == self.terminator[0]) {
+            self.cut |= self.ended == 0 && self.walk.is_none() && self.at_limit();
             self.ended += 1;
             return;
         }
         self.clause += 1;
+        if let Some(walk) = &mut self.walk {
+            walk.advance(token);
+        }
         // A token that the vocabulary does not know cannot be followed by anything but the end.
         self.state = self.vocab.after(token).unwrap_or(State::Word);
     }

@@ -23,7 +23,12 @@ const CORPUS: &str = "You should wear a helmet because it keeps your children sa
 /// Writes a whole models folder.
 pub fn models(root: &Path) {
     encoder(&root.join("encoder"));
-    let heads = [Part::Detector, Part::Translator, Part::Nli];
+    let heads = [
+        Part::Detector,
+        Part::Translator,
+        Part::Nli,
+        Part::Sense,
+    ];
     for part in heads.into_iter().chain(Part::JUDGE) {
         head(&root.join(part.folder()), part);
     }
@@ -70,6 +75,11 @@ fn head(dir: &Path, part: Part) {
                 Output::new("direction", &NAMES, &["down", "none", "up"]),
                 Output::new("strength", &NAMES, &[]),
             ],
+        ),
+        Part::Sense => (
+            HeadKind::Sense,
+            Pooling::Segments,
+            vec![Output::new("sense", &["sense"], &[])],
         ),
         _ => (
             HeadKind::Nli,

@@ -96,6 +96,7 @@ impl HeadModel {
         let wanted = match part {
             Part::Detector | Part::JudgeDetector => HeadKind::Detector,
             Part::Translator => HeadKind::Translator,
+            Part::Sense => HeadKind::Sense,
             _ => HeadKind::Nli,
         };
         if head.config.kind != wanted {

@@ -104,7 +104,7 @@ fn a_paragraph_is_rewritten_in_time_and_keeps_what_must_stay() {
     };
     let detector = Detector::find(&models, &trunk).unwrap();
     let checker = Checker::find(&models, &trunk).unwrap();
-    let mut backend = EmbeddedBackend::find(&models, &detector).unwrap();
+    let mut backend = EmbeddedBackend::find(&models, &trunk, &detector).unwrap();
     let text = "If you plan a trip to Norway in 2026, book the train early. The ride from Oslo to Bergen takes about 7 hours. \
         You should bring warm clothes and a good map. Ask the people in the villages for advice. \
         Many visitors walk the old paths across the mountains. You can cook your own food in the huts.";

@@ -1,18 +1,20 @@
 //! The models that say what a text speaks and whether two texts say the same, for data and rewards.
 
-use visa_align::{AlignError, Consistent, Text, Values};
+use visa_align::{AlignError, Consistent, Sensible, Text, Values};
 use visa_score::Consistency;
 use visa_values::Profile;
 
 use crate::{Error, Result};
 
-/// Detector and checker, or what stands for them in a test.
+/// Detector, checker and sense reader, or what stands for them in a test.
 #[derive(Clone, Copy)]
 pub struct Judges<'a> {
     /// Reads values.
     pub values: &'a dyn Values,
     /// Judges consistency.
     pub checker: &'a dyn Consistent,
+    /// Judges whether clauses belong where they stand, for those who ask.
+    pub sense: Option<&'a dyn Sensible>,
 }
 
 impl Judges<'_> {
@@ -30,6 +32,21 @@ impl Judges<'_> {
     /// As [`Judges::profiles`].
     pub fn consistency(&self, pairs: &[(&str, &str)]) -> Result<Vec<Consistency>> {
         complete(self.checker.consistency(pairs), pairs.len(), "checker")
+    }
+}
+
+impl Judges<'_> {
+    /// Log-odds that each clause belongs behind its text, in order.
+    ///
+    /// # Errors
+    /// As [`Judges::profiles`]; that there is no sense reader.
+    pub fn sense(&self, pairs: &[(&str, &str)]) -> Result<Vec<f32>> {
+        let Some(sense) = self.sense else {
+            return Err(Error::Input(
+                "there is no sense reader; give one or set its weight to 0".into(),
+            ));
+        };
+        complete(sense.sense(pairs), pairs.len(), "sense reader")
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use visa_nn::{DecoderConfig, Tokenizer};
 
-use super::write::ELSEWHERE;
+use super::book::Phrasebook;
 use crate::error::{AlignError, Result};
 use crate::format::Marks;
 use crate::shield::{ClauseShield, ClauseVocab, Edit, Editable};
@@ -55,6 +55,7 @@ pub struct Asker {
     tokenizer: Tokenizer,
     marks: Marks,
     vocab: Arc<ClauseVocab>,
+    book: Option<Arc<Phrasebook>>,
     positions: usize,
 }
 
@@ -81,9 +82,19 @@ impl Asker {
         Ok(Self {
             marks: Marks::of(&tokenizer)?,
             vocab: Arc::new(ClauseVocab::new(&tokenizer)?),
+            book: None,
             positions: config.max_position_embeddings,
             tokenizer,
         })
+    }
+
+    /// The same, whose clauses are those of a book where it has words for a wish.
+    #[must_use]
+    pub fn with_book(self, book: Option<Phrasebook>) -> Self {
+        Self {
+            book: book.map(Arc::new),
+            ..self
+        }
     }
 
     /// The tokenizer.
@@ -113,9 +124,15 @@ impl Asker {
         let terminator = self
             .marks
             .terminator(&self.tokenizer, &text[edit.clause..edit.end])?;
-        let Some(shield) = ClauseShield::new(&self.vocab, &terminator, max_clause) else {
+        let Some(mut shield) = ClauseShield::new(&self.vocab, &terminator, max_clause) else {
             return Ok(None);
         };
+        if let Some(book) = &self.book
+            && let Some(phrases) =
+                book.phrases(&self.tokenizer, wish, edit.bears_reasons, max_clause)?
+        {
+            shield = shield.among(&phrases);
+        }
         // Whole sentences of context or none, as in training: two, else one, else none.
         for sentences in (0..=2).rev() {
             let context = context(text, edit.start, sentences);
@@ -148,15 +165,6 @@ impl Asker {
         Ok(text.strip_suffix(punctuation).unwrap_or(&text).to_owned())
     }
 
-    /// What asks for the same wish behind each of [`ELSEWHERE`].
-    ///
-    /// # Errors
-    /// As [`Marks::prompt`].
-    pub(super) fn elsewhere(&self, wish: &[f32; 10]) -> Result<Arc<[Vec<u32>]>> {
-        let ask = |stem| self.marks.prompt(&self.tokenizer, wish, "", stem);
-        ELSEWHERE.into_iter().map(ask).collect()
-    }
-
     /// The clause that an answer of `ids` with a final punctuation of `terminator` tokens holds.
     ///
     /// # Errors
@@ -174,14 +182,21 @@ pub fn fits(edit: &Editable, clause: &str) -> bool {
     if clause.is_empty() {
         return edit.edit == Edit::Replace;
     }
+    joins(clause) && (edit.bears_reasons || !gives_reason(clause))
+}
+
+/// Whether a clause says something, and joins a sentence that bears reasons.
+pub(super) fn joins(clause: &str) -> bool {
     let words = clause
         .split_whitespace()
         .filter(|w| w.chars().any(char::is_alphabetic))
         .count();
-    words >= 2
-        && !stutters(clause)
-        && JOINTS.iter().any(|joint| clause.starts_with(joint))
-        && (edit.bears_reasons || !REASONS.iter().any(|joint| clause.starts_with(joint)))
+    words >= 2 && !stutters(clause) && JOINTS.iter().any(|joint| clause.starts_with(joint))
+}
+
+/// Whether a clause gives a reason.
+pub(super) fn gives_reason(clause: &str) -> bool {
+    REASONS.iter().any(|joint| clause.starts_with(joint))
 }
 
 /// Whether a word that says something comes twice ("so that it is safe and safe"), as small models write.
@@ -201,6 +216,16 @@ pub fn edited(text: &str, edit: &Editable, clause: &str) -> String {
         &text[edit.start..edit.stem],
         &text[edit.clause..edit.end]
     )
+}
+
+/// The text up to the end of a stem, from up to two sentences before it on: what the sense reader sees.
+pub(super) fn before(text: &str, edit: &Editable) -> Arc<str> {
+    let context = context(text, edit.start, 2);
+    let stem = &text[edit.start..edit.stem];
+    match context {
+        "" => stem.into(),
+        context => format!("{context} {stem}").into(),
+    }
 }
 
 /// Up to `most` sentences before a place, as they stand.

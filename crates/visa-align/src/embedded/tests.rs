@@ -1,5 +1,8 @@
 //! The embedded backend with a tiny random decoder: what it writes is nonsense, and must keep every promise all the same.
 
+use std::path::Path;
+
+use visa_nn::WeightType;
 use visa_score::protected_spans;
 use visa_values::{Profile, Target};
 
@@ -25,6 +28,10 @@ impl Values for Letters {
     }
 }
 
+fn backend(dir: &Path) -> EmbeddedBackend<'static> {
+    EmbeddedBackend::by(Writer::load(dir, WeightType::F32).unwrap(), &Letters)
+}
+
 const TEXT: &str = "# A day outside\n\nYou should wear a helmet on the 2 km way, because it keeps your head safe.  Anna said \
     \"take the long road\" to me.\n\n- bread and cheese\n- water\n\nIs it far? We share the food that we bring along. \
     See https://example.org for a map of it.";
@@ -36,7 +43,7 @@ fn propose(seed: u64, best: Option<&str>, n: usize) -> Vec<String> {
 fn propose_with(seed: u64, best: Option<&str>, n: usize, shielded: bool) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     testing::rewriter(dir.path());
-    let mut backend = EmbeddedBackend::load(dir.path(), WeightType::F32, &Letters).unwrap();
+    let mut backend = backend(dir.path());
     // A random decoder seldom ends a clause by itself, and cut ones are dropped.
     backend.options.clauses = 500;
     backend.options.read = 500;
@@ -137,16 +144,16 @@ fn an_answer_without_a_shield_ends_at_its_end_token() {
 fn only_clauses_that_make_most_sense_are_read() {
     let dir = tempfile::tempdir().unwrap();
     testing::rewriter(dir.path());
-    let mut backend = EmbeddedBackend::load(dir.path(), WeightType::F32, &Letters).unwrap();
+    let mut backend = backend(dir.path());
     backend.options.read = 2;
     let text = "You should wear a coat.";
     let places = editable(text);
-    let written = |text: &str, logprob, relevance| Written {
+    let written = |text: &str, logprob, sense| Written {
         place: 0,
         clause: Clause {
             text: text.into(),
             logprob,
-            relevance,
+            sense,
         },
     };
     let all = vec![
@@ -189,7 +196,7 @@ fn clauses_of_two_who_ask_together_are_those_of_each_alone() {
             ClauseRequest {
                 asked: asked.unwrap().unwrap(),
                 punctuation: TEXT[places[0].clause..places[0].end].to_owned(),
-                elsewhere: asker.elsewhere(&wish).unwrap(),
+                before: TEXT.into(),
                 options: options.clone(),
                 stream,
             }
@@ -210,7 +217,7 @@ fn clauses_of_two_who_ask_together_are_those_of_each_alone() {
         };
         assert_eq!(together.text, alone.text);
         assert!((together.logprob - alone.logprob).abs() < 1e-3);
-        assert!((together.relevance - alone.relevance).abs() < 1e-3);
+        assert!((together.sense - alone.sense).abs() < 1e-3);
     }
     assert_eq!(writer.write(&[]).unwrap(), []);
 }
@@ -234,7 +241,7 @@ fn a_later_round_builds_on_the_best_and_leaves_its_edits_alone() {
 fn a_text_without_a_place_gets_no_candidates() {
     let dir = tempfile::tempdir().unwrap();
     testing::rewriter(dir.path());
-    let mut backend = EmbeddedBackend::load(dir.path(), WeightType::F32, &Letters).unwrap();
+    let mut backend = backend(dir.path());
     let before = Profile::zero();
     let target = Target::new(Profile::zero());
     for text in ["Why?", "# Title", "\"All of this is quoted speech.\""] {

@@ -11,12 +11,13 @@ use visa_nn::sample::{Constraint, Finish, Generator, Request, SampleOptions};
 use visa_nn::{Decoder, Engine, Tokenizer, WeightType};
 
 use super::ask::{Asked, Asker};
+use super::book::Phrasebook;
+use crate::backend::Sensible;
 use crate::error::{AlignError, Result};
-use crate::models::{Part, check_files};
+use crate::models::{Models, Part, check_files};
+use crate::sense::Sense;
 use crate::shield::ClauseShield;
-
-/// Sentences about nothing. What fits behind them fits anywhere.
-pub const ELSEWHERE: [&str; 2] = ["This is how it is", "We talked about it yesterday"];
+use crate::trunk::Trunk;
 
 /// A clause to be written.
 #[derive(Clone, Debug)]
@@ -24,8 +25,8 @@ pub struct ClauseRequest {
     pub(super) asked: Asked,
     /// The final punctuation of the sentence.
     pub(super) punctuation: String,
-    /// The same wish behind each of [`ELSEWHERE`].
-    pub(super) elsewhere: Arc<[Vec<u32>]>,
+    /// The text before the clause, as far as the sense reader looks back.
+    pub(super) before: Arc<str>,
     pub(super) options: SampleOptions,
     /// Which random stream of the seed in `options`.
     pub(super) stream: u64,
@@ -38,19 +39,19 @@ pub struct Clause {
     pub text: String,
     /// Mean log-probability, nats a token.
     pub logprob: f32,
-    /// That, less the mean behind [`ELSEWHERE`]: what fits anywhere says nothing about anything.
-    pub relevance: f32,
+    /// Log-odds that it belongs there ([`Sense`]); 0 where nobody reads it.
+    pub sense: f32,
 }
 
 /// Weight of a clause's mean log-probability (nats a token) against movement: a clause that reads well may move less.
-const FLUENCY: f32 = 0.2;
-/// Weight of a clause's relevance against movement.
-const RELEVANCE: f32 = 0.25;
+const FLUENCY: f32 = 0.1;
+/// Weight of a clause's sense (nats) against movement.
+const SENSE: f32 = 0.2;
 
 impl Clause {
     /// How well it reads and belongs where it stands, in units of movement.
-    pub(super) fn sense(&self) -> f32 {
-        FLUENCY * self.logprob + RELEVANCE * self.relevance
+    pub(super) fn merit(&self) -> f32 {
+        FLUENCY * self.logprob + SENSE * self.sense
     }
 }
 
@@ -63,15 +64,34 @@ pub trait Clauses {
     fn write(&self, requests: Vec<ClauseRequest>) -> Result<Vec<Option<Clause>>>;
 }
 
-/// The decoder with what asks it.
+/// The decoder with what asks it, and what reads its clauses.
 #[derive(Debug)]
 pub struct Writer {
     engine: Engine,
     asker: Arc<Asker>,
+    sense: Option<Sense>,
 }
 
 impl Writer {
-    /// Loads a decoder's folder, to compute with weights held in this way.
+    /// Loads the rewriter among `models`, with the sense reader over a trunk that is shared.
+    ///
+    /// # Errors
+    /// As [`Models::dir`], [`Self::load`] and [`Sense::find`].
+    pub fn find(models: &Models, trunk: &Trunk) -> Result<Self> {
+        let writer = Self::load(&models.dir(Part::Rewriter)?, models.weights())?;
+        Ok(writer.with_sense(Sense::find(models, trunk)?))
+    }
+
+    /// Has clauses read by this sense reader.
+    #[must_use]
+    pub fn with_sense(self, sense: Sense) -> Self {
+        Self {
+            sense: Some(sense),
+            ..self
+        }
+    }
+
+    /// Loads a decoder's folder, to compute with weights held in this way; nobody reads its clauses for sense.
     ///
     /// # Errors
     /// [`AlignError::ModelFile`] or [`AlignError::Load`], naming the file.
@@ -80,17 +100,11 @@ impl Writer {
         let decoder = Decoder::load(dir, &Device::Cpu).map_err(AlignError::Load)?;
         let tokenizer = Tokenizer::load(dir).map_err(AlignError::Load)?;
         let engine = Engine::new(&decoder, stored).map_err(AlignError::Load)?;
-        Self::new(engine, tokenizer)
-    }
-
-    /// Of parts that are loaded already.
-    ///
-    /// # Errors
-    /// A tokenizer that does not fit the decoder, or lacks the format's tokens.
-    pub fn new(engine: Engine, tokenizer: Tokenizer) -> Result<Self> {
+        let asker = Asker::new(tokenizer, engine.config())?.with_book(Phrasebook::find(dir)?);
         Ok(Self {
-            asker: Arc::new(Asker::new(tokenizer, engine.config())?),
+            asker: Arc::new(asker),
             engine,
+            sense: None,
         })
     }
 
@@ -144,21 +158,25 @@ impl Writer {
             clauses.push(Some(Clause {
                 text,
                 logprob: 0.0,
-                relevance: 0.0,
+                sense: 0.0,
             }));
             // The end is a choice of the model too, so its log-probability counts.
             let end = out.ids.len().saturating_sub(terminator);
             let answer = &out.ids[..out.ids.len().min(end + 1)];
             rows.push((&request.asked.prompt, answer));
-            let elsewhere = request.elsewhere.iter();
-            rows.extend(elsewhere.map(|p| (p.as_slice(), answer)));
         }
         let logprobs = self.logprobs(&rows)?;
-        let each = logprobs.chunks(1 + ELSEWHERE.len());
-        for (clause, logprobs) in clauses.iter_mut().flatten().zip(each) {
-            let (own, elsewhere) = (logprobs[0], &logprobs[1..]);
-            clause.logprob = own;
-            clause.relevance = own - elsewhere.iter().sum::<f32>() / elsewhere.len() as f32;
+        for (clause, logprob) in clauses.iter_mut().flatten().zip(logprobs) {
+            clause.logprob = logprob;
+        }
+        if let Some(sense) = &self.sense {
+            let pairs: Vec<(&str, &str)> = (requests.iter().zip(&clauses))
+                .filter_map(|(request, clause)| Some((&*request.before, &*clause.as_ref()?.text)))
+                .collect();
+            let read = sense.sense(&pairs)?;
+            for (clause, sense) in clauses.iter_mut().flatten().zip(read) {
+                clause.sense = sense;
+            }
         }
         Ok(clauses)
     }

@@ -19,6 +19,8 @@ pub enum HeadKind {
     Translator,
     /// Output `relation` (entailment, neutral, contradiction).
     Nli,
+    /// Output `sense` (one logit): whether the second text belongs behind the first.
+    Sense,
 }
 
 /// What a group of logits means.
@@ -173,6 +175,7 @@ impl HeadConfig {
             HeadKind::Detector => &[("presence", (20, 0)), ("sign", (10, 3))],
             HeadKind::Translator => &[("direction", (10, 3)), ("strength", (10, 0))],
             HeadKind::Nli => &[("relation", (1, 3))],
+            HeadKind::Sense => &[("sense", (1, 0))],
         };
         for (name, size) in wanted {
             if shape(name) != Some(*size) {

@@ -86,6 +86,7 @@ pub fn run(
     }
     let workshop = Workshop {
         models: &setting.models,
+        trunk: &trunk,
         reward,
         endpoint: options.endpoint.as_ref(),
         seed: setting.seed,

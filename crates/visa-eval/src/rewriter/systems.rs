@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use visa_align::embedded::{PHRASES, Writer};
 use visa_align::rewrite::{Cancel, Goal, Loop, RewriteOptions, RewriteRequest};
 use visa_align::{
     Backend, EmbeddedBackend, EmbeddedOptions, EndpointBackend, EndpointOptions, Models, Part,
-    Prompt, Proposal, Text,
+    Prompt, Proposal, Sense, Text, Trunk,
 };
 use visa_score::{Original, score};
 use visa_train::checkpoint::{sha256, sha256_file, write_atomically};
@@ -150,6 +151,7 @@ impl FromStr for Kind {
 /// What systems are made of.
 pub(super) struct Workshop<'a> {
     pub models: &'a Models,
+    pub trunk: &'a Trunk,
     /// The product's models: what a rewriter may consult.
     pub reward: Reader<'a>,
     pub endpoint: Option<&'a EndpointOptions>,
@@ -225,10 +227,12 @@ impl Workshop<'_> {
 
     fn maker(&self, kind: &Kind) -> Result<Maker<'_>, EvalError> {
         let embedded = |dir: &Option<PathBuf>| -> Result<EmbeddedBackend<'_>, EvalError> {
-            Ok(match dir {
-                Some(dir) => EmbeddedBackend::load(dir, self.models.weights(), self.reward.values)?,
-                None => EmbeddedBackend::find(self.models, self.reward.values)?,
-            })
+            let writer = match dir {
+                Some(dir) => Writer::load(dir, self.models.weights())?
+                    .with_sense(Sense::find(self.models, self.trunk)?),
+                None => Writer::find(self.models, self.trunk)?,
+            };
+            Ok(EmbeddedBackend::by(writer, self.reward.values))
         };
         Ok(match kind {
             Kind::Copy => Maker::Copy,
@@ -280,9 +284,14 @@ impl Workshop<'_> {
                     Some(dir) => dir.clone(),
                     None => self.models.dir(Part::Rewriter)?,
                 };
-                let detector = self.models.dir(Part::Detector)?;
-                file(&dir.join("model.safetensors"))?
-                    + &file(&detector.join("adapter_model.safetensors"))?
+                let mut made_by = file(&dir.join("model.safetensors"))?;
+                if dir.join(PHRASES).exists() {
+                    made_by += &file(&dir.join(PHRASES))?;
+                }
+                for part in [Part::Detector, Part::Sense] {
+                    made_by += &file(&self.models.dir(part)?.join("adapter_model.safetensors"))?;
+                }
+                made_by
             }
             Kind::Endpoint(_) => {
                 let options = self.endpoint.ok_or(EvalError::NoEndpoint)?;

@@ -42,7 +42,7 @@ pub(super) fn run(setting: &Setting) -> Result<Report, EvalError> {
     let detector = Detector::find(&setting.models, &trunk)?;
     let translator = Translator::find(&setting.models, &trunk)?;
     let checker = Checker::find(&setting.models, &trunk)?;
-    let mut backend = EmbeddedBackend::find(&setting.models, &detector)?;
+    let mut backend = EmbeddedBackend::find(&setting.models, &trunk, &detector)?;
     let mut outcomes = Vec::new();
     let mut near = 0;
     let mut judged = Vec::new();

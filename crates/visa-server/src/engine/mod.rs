@@ -210,7 +210,7 @@ impl Engine {
                 (Maker::Endpoint(Box::new(endpoint.clone())), name)
             }
             None => {
-                let writer = Writer::load(&models.dir(Part::Rewriter)?, models.weights())?;
+                let writer = Writer::find(models, &trunk)?;
                 let asker = Arc::clone(writer.asker());
                 let plan = Plan {
                     name: "visa-write",

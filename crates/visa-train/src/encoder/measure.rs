@@ -56,6 +56,22 @@ pub fn share(right: impl IntoIterator<Item = bool>) -> (f64, usize) {
     (hits as f64 / n.max(1) as f64, n)
 }
 
+/// How often one of `high` is greater than one of `low`, ties counted half: the area under the ROC curve. One half if either is
+/// empty.
+pub fn auc(high: &[f32], low: &[f32]) -> f64 {
+    if high.is_empty() || low.is_empty() {
+        return 0.5;
+    }
+    let mut sorted = low.to_vec();
+    sorted.sort_by(f32::total_cmp);
+    let below = |x: &f32| {
+        let less = sorted.partition_point(|l| l < x);
+        let not_more = sorted.partition_point(|l| l <= x);
+        (less + not_more) as f64 / 2.0
+    };
+    high.iter().map(below).sum::<f64>() / (high.len() * low.len()) as f64
+}
+
 /// The index of the largest entry; the first of equals.
 pub fn strongest(x: &[f32]) -> usize {
     (0..x.len()).fold(0, |best, i| if x[i] > x[best] { i } else { best })

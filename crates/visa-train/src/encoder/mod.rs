@@ -1,4 +1,4 @@
-//! Training of the three small models that share one encoder: detector, translator and consistency checker.
+//! Training of the small models that share one encoder: detector, translator, consistency checker and sense reader.
 //!
 //! Each is a LoRA adapter over the frozen trunk and a head in the format of [`visa_align::head`]. A task turns its
 //! sources into [`Example`]s — tokens and, for each output of the head, targets with weights — and [`fit()`] trains them
@@ -16,6 +16,7 @@ pub mod measure;
 pub mod model;
 pub mod nli;
 pub mod recipe;
+pub mod sense;
 pub mod signed;
 pub mod soup;
 pub mod sources;

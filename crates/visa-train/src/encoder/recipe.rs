@@ -225,6 +225,43 @@ impl Default for NliTask {
     }
 }
 
+/// Settings of the sense reader's data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SenseTask {
+    /// The folder of written clauses ([`crate::pairs::written`]).
+    pub written: PathBuf,
+    /// A folder of clauses that make sense behind most sentences of their kind; none if empty.
+    pub portable: PathBuf,
+    /// What the target is where such a clause stands behind another of these sentences.
+    pub elsewhere: f32,
+    /// The rewriter's folder, whose clauses it learns to tell from these.
+    pub rewriter: PathBuf,
+    /// How many clauses the rewriter writes.
+    pub drawn: usize,
+    /// At which temperature.
+    pub temperature: f64,
+    /// Share of the written clauses that is drawn in an epoch.
+    pub written_rate: f64,
+    /// Share of the sentences that are shown with another's clause in an epoch; below 1.
+    pub swapped_rate: f64,
+}
+
+impl Default for SenseTask {
+    fn default() -> Self {
+        Self {
+            written: "recipes/written".into(),
+            portable: PathBuf::new(),
+            elsewhere: 0.7,
+            rewriter: "models/rewriter".into(),
+            drawn: 20_000,
+            temperature: 0.7,
+            written_rate: 0.3,
+            swapped_rate: 0.1,
+        }
+    }
+}
+
 /// A recipe: everything that decides what a training run computes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -245,6 +282,8 @@ pub struct Recipe {
     pub translator: TranslatorTask,
     /// The checker's own settings.
     pub nli: NliTask,
+    /// The sense reader's own settings.
+    pub sense: SenseTask,
 }
 
 impl Default for Recipe {
@@ -258,6 +297,7 @@ impl Default for Recipe {
             detector: DetectorTask::default(),
             translator: TranslatorTask::default(),
             nli: NliTask::default(),
+            sense: SenseTask::default(),
         }
     }
 }
@@ -294,6 +334,10 @@ impl Recipe {
                 "detector.hold_out must be in 0.02..=0.5, drop_context, drop_stop and written in 0..=1"
                     .into(),
             );
+        }
+        let s = &self.sense;
+        if !(0.0..1.0).contains(&s.swapped_rate) || !(0.0..=1.0).contains(&s.written_rate) {
+            return Err("sense.swapped_rate must be in 0..1 and written_rate in 0..=1".into());
         }
         if self.translator.folds == 0
             || self.nli.folds == 0

@@ -98,6 +98,7 @@ fn pairs_of_every_kind_are_made_judged_and_written() {
     let judges = Judges {
         values: &Safe,
         checker: &Same(0.8),
+        sense: None,
     };
     let file = dir.path().join("run/pairs.jsonl");
     let counts = write(&recipe, Some(&judges), &file, &context).unwrap();
@@ -147,6 +148,7 @@ fn what_keeps_too_little_or_moves_nothing_goes() {
         let judges = Judges {
             values: &Safe,
             checker: &Same(consistency),
+            sense: None,
         };
         let rows = make(&recipe, Some(&judges), &context).unwrap();
         rows.iter().map(|row| row.kind).collect()

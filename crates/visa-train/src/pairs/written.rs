@@ -17,21 +17,22 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use visa_align::format;
+
 use super::{Kind, Pair};
 use crate::{Error, Result};
 
-/// The values in circle order.
-const CODES: [&str; 10] = ["sd", "st", "he", "ac", "po", "se", "co", "tr", "be", "un"];
-/// What one sign and two signs stand for.
-const STRENGTHS: [f32; 2] = [0.4, 0.8];
-
-/// The files of `folder` that hold clauses, in order.
+/// The files of `folder` and of the folders in it that hold clauses, in order.
 pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
-        let path = entry.map_err(Error::io(folder))?.path();
-        if path.extension().is_some_and(|e| e == "txt") {
-            files.push(path);
+    let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).map_err(Error::io(&folder))? {
+            let path = entry.map_err(Error::io(&folder))?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "txt") {
+                files.push(path);
+            }
         }
     }
     files.sort();
@@ -74,7 +75,7 @@ pub fn parse(text: &str) -> std::result::Result<Vec<Pair>, String> {
                 let Some((sentence, before)) = sentences.split_last() else {
                     return Err(at("a clause without a sentence"));
                 };
-                let shift = signs_of(signs).ok_or_else(|| {
+                let shift = format::signs(signs).ok_or_else(|| {
                     at("expected signs and codes of values, such as ++be or -po+co")
                 })?;
                 pairs.push(
@@ -117,21 +118,6 @@ fn pair(
         terminator: terminator.to_owned(),
         shift: Some(shift),
     })
-}
-
-/// `++be-po` as a shift; `0` is none.
-fn signs_of(text: &str) -> Option<[f32; 10]> {
-    let mut shift = [0.0; 10];
-    let mut rest = if text == "0" { "" } else { text };
-    while !rest.is_empty() {
-        let sign = rest.chars().next().filter(|c| "+-".contains(*c))?;
-        let unsigned = rest.trim_start_matches(sign);
-        let strength = *STRENGTHS.get(rest.len() - unsigned.len() - 1)?;
-        let value = CODES.iter().position(|code| unsigned.starts_with(code))?;
-        shift[value] = if sign == '+' { strength } else { -strength };
-        rest = &unsigned[2..];
-    }
-    Some(shift)
 }
 
 #[cfg(test)]

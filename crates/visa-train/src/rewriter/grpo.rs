@@ -266,6 +266,7 @@ mod tests {
         Judges {
             values: &Letters,
             checker: &Picky(""),
+            sense: None,
         }
     }
 
@@ -403,7 +404,6 @@ mod tests {
         recipe.adapter = Some(AdapterRecipe::default());
         recipe.trainer.steps = 2;
         recipe.reward.fluency = 0.0;
-        recipe.reward.relevance = 0.0;
         train(&recipe, judges(), &context).unwrap();
         assert!(
             context
@@ -424,6 +424,7 @@ mod tests {
         let squeamish = Judges {
             values: &Squeamish("red"),
             checker: &Picky(""),
+            sense: None,
         };
         train(&recipe, squeamish, &context("some")).unwrap();
         let dropped: f64 = lines(&context("some").out, "train")

@@ -1,13 +1,12 @@
 //! How a clause reads to a model that does not learn.
 //!
 //! Fluency is the mean log-probability of the clause and its end behind the sentence, in nats a token, without any wish.
-//! Relevance is that less the mean behind sentences about nothing ([`visa_align::embedded::ELSEWHERE`]): what fits
-//! anywhere says nothing about anything. Neither knows of values.
+//! It knows nothing of values.
 
 use std::path::Path;
 
 use candle_core::Device;
-use visa_align::embedded::{Asker, ELSEWHERE};
+use visa_align::embedded::Asker;
 use visa_nn::{Decoder, Group, Tokenizer};
 
 use super::prompts::Item;
@@ -17,22 +16,12 @@ use crate::{Error, Result};
 /// Groups that go through the model together.
 const TOGETHER: usize = 8;
 
-/// How one clause reads, in nats a token.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Reading {
-    /// Mean log-probability behind its sentence.
-    pub fluency: f64,
-    /// That less the mean elsewhere.
-    pub relevance: f64,
-}
-
 /// A frozen model that reads clauses.
 pub struct Language<'a> {
     decoder: Decoder,
     asker: &'a Asker,
     /// Whether it reads running text, and not the rewriter's format.
     plain: bool,
-    elsewhere: Vec<Vec<u32>>,
 }
 
 impl<'a> Language<'a> {
@@ -41,7 +30,11 @@ impl<'a> Language<'a> {
     /// # Errors
     /// A tokenizer without the format's marks.
     pub fn rewriter(decoder: Decoder, asker: &'a Asker) -> Result<Self> {
-        Self::new(decoder, asker, false)
+        Ok(Self {
+            decoder,
+            asker,
+            plain: false,
+        })
     }
 
     /// A plain language model in a folder, with the tokenizer of the rewriter.
@@ -60,21 +53,11 @@ impl<'a> Language<'a> {
                 "has another tokenizer than the rewriter; name the language model that the rewriter was made from",
             ));
         }
-        Self::new(decoder, asker, true)
-    }
-
-    fn new(decoder: Decoder, asker: &'a Asker, plain: bool) -> Result<Self> {
-        let mut language = Self {
+        Ok(Self {
             decoder,
             asker,
-            plain,
-            elsewhere: Vec::new(),
-        };
-        for stem in ELSEWHERE {
-            let prompt = language.prompt("", stem)?;
-            language.elsewhere.push(prompt);
-        }
-        Ok(language)
+            plain: true,
+        })
     }
 
     fn prompt(&self, context: &str, stem: &str) -> Result<Vec<u32>> {
@@ -89,11 +72,11 @@ impl<'a> Language<'a> {
             .map_err(|e| Error::Input(e.to_string()))
     }
 
-    /// Reads every completion of every group.
+    /// The fluency of every completion of every group.
     ///
     /// # Errors
     /// What the model reports.
-    pub fn read(&self, items: &[Item], rollouts: &[Rollout<'_>]) -> Result<Vec<Vec<Reading>>> {
+    pub fn read(&self, items: &[Item], rollouts: &[Rollout<'_>]) -> Result<Vec<Vec<f64>>> {
         let mut answers: Vec<Vec<&[u32]>> = Vec::with_capacity(items.len());
         let mut prompts = Vec::with_capacity(items.len());
         for (item, rollout) in items.iter().zip(rollouts) {
@@ -118,28 +101,10 @@ impl<'a> Language<'a> {
             });
             own.extend(self.means(&groups.collect::<Vec<_>>())?);
         }
-        let mut elsewhere = vec![0.0; own.len()];
-        let all: Vec<&[u32]> = answers.iter().flatten().copied().collect();
-        for prompt in &self.elsewhere {
-            let mut means = Vec::with_capacity(all.len());
-            for part in all.chunks(64) {
-                let group = Group {
-                    prompt,
-                    completions: part.to_vec(),
-                };
-                means.extend(self.means(&[group])?);
-            }
-            for (sum, mean) in elsewhere.iter_mut().zip(means) {
-                *sum += mean / self.elsewhere.len() as f64;
-            }
-        }
-        let mut readings = own.into_iter().zip(elsewhere).map(|(own, other)| Reading {
-            fluency: own,
-            relevance: own - other,
-        });
+        let mut own = own.into_iter();
         Ok(answers
             .iter()
-            .map(|group| readings.by_ref().take(group.len()).collect())
+            .map(|group| own.by_ref().take(group.len()).collect())
             .collect())
     }
 
@@ -181,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn clauses_are_read_behind_their_sentence_and_elsewhere() {
+    fn clauses_are_read_behind_their_sentence() {
         let dir = tempfile::tempdir().unwrap();
         let asker = testing::asker(dir.path());
         let decoder = Decoder::load(dir.path(), &Device::Cpu).unwrap();
@@ -223,13 +188,7 @@ mod tests {
                 for (completion, reading) in completions.iter().zip(readings) {
                     let ids = &completion.generated.ids;
                     let here = alone(&decoder, &prompt, ids);
-                    let elsewhere = language.elsewhere.iter().map(|p| alone(&decoder, p, ids));
-                    let there = elsewhere.sum::<f64>() / 2.0;
-                    assert!((reading.fluency - here).abs() < 1e-4, "{reading:?} {here}");
-                    assert!(
-                        (reading.relevance - (here - there)).abs() < 1e-4,
-                        "{reading:?}"
-                    );
+                    assert!((reading - here).abs() < 1e-4, "{reading} {here}");
                 }
             }
         }

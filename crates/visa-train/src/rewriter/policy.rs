@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
-use visa_align::embedded::Asker;
+use visa_align::embedded::{Asker, Phrasebook};
 use visa_nn::{Decoder, Lora, StoreType, Tokenizer};
 
 use crate::lm::save_model;
@@ -39,7 +39,9 @@ impl Default for AdapterRecipe {
 pub fn load(dir: &Path, adapter: Option<&AdapterRecipe>, seed: u64) -> Result<(Decoder, Asker)> {
     let tokenizer = Tokenizer::load(dir)?;
     let mut decoder = Decoder::load(dir, &Device::Cpu)?;
-    let asker = Asker::new(tokenizer, decoder.config()).map_err(|e| Error::Input(e.to_string()))?;
+    let asker = Asker::new(tokenizer, decoder.config())
+        .and_then(|asker| Ok(asker.with_book(Phrasebook::find(dir)?)))
+        .map_err(|e| Error::Input(e.to_string()))?;
     decoder = match adapter {
         Some(adapter) => {
             let targets: Vec<&str> = adapter.targets.iter().map(String::as_str).collect();

@@ -516,6 +516,7 @@ mod tests {
     const JUDGES: Judges<'static> = Judges {
         values: &Letters,
         checker: &Picky(""),
+        sense: None,
     };
 
     #[test]

@@ -7,7 +7,7 @@
 //! consistency   (forward + backward) / 2
 //! movement      (1 + cos(v′ − v, wish)) / 2      progress   (1 + progress) / 2      both gated as the value is
 //! fluency       min(0, mean log-probability − floor), at least −2
-//! relevance     how much likelier the clause is behind its own sentence than elsewhere, −1 to 1
+//! sense         log-odds that the clause belongs behind its sentence, of which 4 are 1, −1 to 1
 //! length        min(0, most − ratio) or min(0, ratio − least) of the bytes
 //! ```
 //!
@@ -24,7 +24,7 @@ use visa_align::embedded::{Asker, fits};
 use visa_score::{Score, Weights, guards, score};
 use visa_values::{Target, metrics};
 
-use super::language::{Language, Reading};
+use super::language::Language;
 use super::prompts::Item;
 use crate::grpo::{Completion, Judged, Reward, Rollout};
 use crate::judges::Judges;
@@ -47,7 +47,7 @@ pub struct RewardRecipe {
     /// Weight of what reads worse than the floor.
     pub fluency: f64,
     /// Weight of belonging to the sentence.
-    pub relevance: f64,
+    pub sense: f64,
     /// Weight of being too short or too long.
     pub length: f64,
     /// The value terms count only if the mean consistency is above this.
@@ -66,7 +66,7 @@ impl Default for RewardRecipe {
             movement: 0.5,
             progress: 0.5,
             fluency: 0.5,
-            relevance: 0.25,
+            sense: 0.5,
             length: 0.5,
             gate: metrics::JOINT_CONSISTENCY,
             floor: -3.0,
@@ -115,16 +115,28 @@ impl RewardRecipe {
             ("movement", self.movement),
             ("progress", self.progress),
             ("fluency", self.fluency),
-            ("relevance", self.relevance),
+            ("sense", self.sense),
             ("length", self.length),
         ]
     }
 
-    /// Whether a model must read the clauses.
+    /// Whether a language model must read the clauses.
     pub fn reads(&self) -> bool {
-        self.fluency > 0.0 || self.relevance > 0.0
+        self.fluency > 0.0
     }
 }
+
+/// How one clause reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Reading {
+    /// Mean log-probability under the language model, nats a token; zero where none was asked.
+    pub fluency: f64,
+    /// Log-odds that it belongs where it stands; zero where nobody was asked.
+    pub sense: f64,
+}
+
+/// A clause, where its text stands among those to be read or why it is thrown away, and how long its text is.
+type Draft = (String, std::result::Result<usize, &'static str>, f64);
 
 /// What is known of one completion.
 #[derive(Clone, Debug)]
@@ -133,7 +145,7 @@ pub struct Verdict {
     pub clause: String,
     /// The score of the text with it; or why use would throw it away.
     pub score: std::result::Result<Score, &'static str>,
-    /// How it reads; zero where no model was asked.
+    /// How it reads.
     pub reading: Reading,
     /// Bytes of the text with it for each of the original's.
     pub ratio: f64,
@@ -162,7 +174,7 @@ impl Verdict {
             movement,
             progress,
             (self.reading.fluency - recipe.floor).clamp(-2.0, 0.0),
-            self.reading.relevance.clamp(-1.0, 1.0),
+            (self.reading.sense / 4.0).clamp(-1.0, 1.0),
             (most - self.ratio).min(self.ratio - least).min(0.0),
         ]
     }
@@ -203,7 +215,7 @@ impl<'a> ClauseReward<'a> {
         recipe.check()?;
         if recipe.reads() && language.is_none() {
             return Err(Error::Input(
-                "fluency and relevance have a weight, but there is no model that reads; give one or set both to 0".into(),
+                "fluency has a weight, but there is no model that reads; give one or set it to 0".into(),
             ));
         }
         Ok(Self {
@@ -232,10 +244,10 @@ impl<'a> ClauseReward<'a> {
 
     /// Judges groups; an error is about all of them.
     fn judge(&self, items: &[Item], rollouts: &[Rollout<'_>]) -> Result<Vec<Vec<Verdict>>> {
-        let readings = match &self.language {
+        let fluencies = match &self.language {
             Some(language) => language.read(items, rollouts)?,
             None => (rollouts.iter())
-                .map(|r| vec![Reading::default(); r.completions.len()])
+                .map(|r| vec![0.0; r.completions.len()])
                 .collect(),
         };
         let mut texts = Texts::default();
@@ -278,9 +290,14 @@ impl<'a> ClauseReward<'a> {
             found.map_err(|e| Error::Input(e.to_string()))
         };
         let mut all = Vec::with_capacity(items.len());
-        for ((item, group), readings) in items.iter().zip(drafts).zip(readings) {
+        let mut senses = self.senses(items, &drafts)?.into_iter();
+        for ((item, group), fluencies) in items.iter().zip(drafts).zip(fluencies) {
             let mut verdicts = Vec::with_capacity(group.len());
-            for ((clause, place, ratio), reading) in group.into_iter().zip(readings) {
+            for ((clause, place, ratio), fluency) in group.into_iter().zip(fluencies) {
+                let reading = Reading {
+                    fluency,
+                    sense: senses.next().map_or(0.0, f64::from),
+                };
                 verdicts.push(Verdict {
                     clause,
                     score: match place {
@@ -294,6 +311,20 @@ impl<'a> ClauseReward<'a> {
             all.push(verdicts);
         }
         Ok(all)
+    }
+
+    /// The sense of every clause, group after group; nothing if it has no weight.
+    fn senses(&self, items: &[Item], drafts: &[Vec<Draft>]) -> Result<Vec<f32>> {
+        if self.recipe.sense == 0.0 {
+            return Ok(Vec::new());
+        }
+        let pairs: Vec<(&str, &str)> = (items.iter().zip(drafts))
+            .flat_map(|(item, group)| {
+                let before = &item.text[..item.edit.stem];
+                group.iter().map(move |(clause, ..)| (before, clause.as_str()))
+            })
+            .collect();
+        self.judges.sense(&pairs)
     }
 
     fn terms(&self, verdicts: &[Verdict]) -> Vec<Term> {
@@ -332,10 +363,12 @@ impl<'a> ClauseReward<'a> {
             })
             .sum();
         found.push(("completions/distinct".into(), of_all(distinct as f64)));
+        let sum = |f: fn(&Reading) -> f64| all.iter().map(|v| f(&v.reading)).sum();
         if self.language.is_some() {
-            let sum = |f: fn(&Reading) -> f64| all.iter().map(|v| f(&v.reading)).sum();
             found.push(("completions/logprob".into(), of_all(sum(|r| r.fluency))));
-            found.push(("completions/relevance".into(), of_all(sum(|r| r.relevance))));
+        }
+        if self.recipe.sense > 0.0 {
+            found.push(("completions/sense".into(), of_all(sum(|r| r.sense))));
         }
         if !scores.is_empty() {
             let mean = |f: &dyn Fn(&Score) -> f32| {

@@ -26,7 +26,7 @@ fn verdict(consistency: f32) -> Verdict {
         }),
         reading: Reading {
             fluency: -3.5,
-            relevance: 1.75,
+            sense: 7.0,
         },
         ratio: 2.25,
     }
@@ -48,7 +48,7 @@ fn terms_by_hand() {
         score: Err(COPY),
         reading: Reading {
             fluency: -9.0,
-            relevance: -0.25,
+            sense: -1.0,
         },
         ratio: 0.3,
         ..verdict(1.0)
@@ -60,7 +60,7 @@ fn terms_by_hand() {
         movement: 0.0,
         progress: 0.0,
         fluency: 1.0,
-        relevance: 0.0,
+        sense: 0.0,
         length: 4.0,
         ..RewardRecipe::default()
     };
@@ -101,7 +101,7 @@ fn settings_that_make_no_sense_are_refused() {
         movement: 0.0,
         progress: 0.0,
         fluency: 0.0,
-        relevance: 0.0,
+        sense: 0.0,
         length: 0.0,
         ..recipe()
     };
@@ -151,10 +151,11 @@ fn what_use_throws_away_is_worth_nothing() {
     let judges = Judges {
         values: &Letters,
         checker: &Picky(""),
+        sense: None,
     };
     let recipe = RewardRecipe {
         fluency: 0.0,
-        relevance: 0.0,
+        sense: 0.0,
         ..testing::lenient()
     };
     let mut reward = ClauseReward::new(judges, &asker, None, &recipe).unwrap();
@@ -220,10 +221,11 @@ fn a_judge_that_fails_on_one_text_costs_that_group_alone() {
     let judges = Judges {
         values: &Letters,
         checker: &Picky("red"),
+        sense: None,
     };
     let recipe = RewardRecipe {
         fluency: 0.0,
-        relevance: 0.0,
+        sense: 0.0,
         ..testing::lenient()
     };
     let mut reward = ClauseReward::new(judges, &asker, None, &recipe).unwrap();

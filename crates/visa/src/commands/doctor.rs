@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use clap::{Args, Command, CommandFactory};
 use serde::Serialize;
+use visa_align::embedded::Writer;
 use visa_align::{
-    Checker, Detector, EmbeddedBackend, Models, Part, Text, Translator, Trunk, Values,
+    Checker, Detector, Models, Part, Sense, Sensible, Text, Translator, Trunk,
 };
-use visa_values::Profile;
 
 use crate::args::{Common, Format, ModelArgs, default_format};
 use crate::cli::Cli;
@@ -256,11 +256,6 @@ fn models(found: &Models) -> Vec<ModelReport> {
 /// Loads a model and asks it once. The trunk comes first and is kept for those that stand on it.
 fn try_out(found: &Models, part: Part, trunk: &mut Option<Trunk>) -> Result<(), String> {
     let text = |e: visa_align::AlignError| e.to_string();
-    if part == Part::Rewriter {
-        return EmbeddedBackend::find(found, &Nothing)
-            .map(|_| ())
-            .map_err(text);
-    }
     if trunk.is_none() {
         *trunk = Some(Trunk::find(found).map_err(text)?);
     }
@@ -287,17 +282,16 @@ fn try_out(found: &Models, part: Part, trunk: &mut Option<Trunk>) -> Result<(), 
                 .map(|_| ())
                 .map_err(text)
         }
+        Part::Sense => {
+            let sense = Sense::find(found, trunk).map_err(text)?;
+            sense
+                .sense(&[("It rains", ", so that all is wet")])
+                .map(|_| ())
+                .map_err(text)
+        }
+        Part::Rewriter => Writer::find(found, trunk).map(|_| ()).map_err(text),
         // The judge is no part of the program's work, and is not reported.
-        Part::Encoder | Part::Rewriter | Part::JudgeDetector | Part::JudgeChecker => Ok(()),
-    }
-}
-
-/// Reads no values: enough to load a rewriter.
-struct Nothing;
-
-impl Values for Nothing {
-    fn profiles(&self, texts: &[Text]) -> visa_align::Result<Vec<Profile>> {
-        Ok(vec![Profile::zero(); texts.len()])
+        Part::Encoder | Part::JudgeDetector | Part::JudgeChecker => Ok(()),
     }
 }
 

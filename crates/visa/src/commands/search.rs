@@ -317,7 +317,7 @@ impl Tools {
         seed: u64,
     ) -> anyhow::Result<Vec<Point>> {
         let checker = Checker::find(&self.models, &self.trunk)?;
-        let mut backend = EmbeddedBackend::find(&self.models, &self.detector)?;
+        let mut backend = EmbeddedBackend::find(&self.models, &self.trunk, &self.detector)?;
         let before = self.profiles(&[text.to_owned()])?.remove(0);
         let ideal = preference.ideal();
         let mut targets: Vec<Target> = SHARES.map(|share| toward(&before, &ideal, share)).into();

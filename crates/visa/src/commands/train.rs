@@ -1,10 +1,10 @@
-//! `visa train detector|translator|nli|tokenizer|lm|sft|grpo|prefs`: run a recipe, resumably.
+//! `visa train detector|translator|nli|sense|tokenizer|lm|sft|grpo|prefs`: run a recipe, resumably.
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use visa_align::{Checker, Detector, Trunk};
-use visa_train::encoder::{Fitted, Recipe, detector, nli, translator};
+use visa_align::{Checker, Detector, Sense, Trunk};
+use visa_train::encoder::{Fitted, Recipe, detector, nli, sense, translator};
 use visa_train::judges::Judges;
 use visa_train::rewriter::{grpo, prefs};
 use visa_train::runlog::read_recipe;
@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Translator(Arguments),
     /// The consistency checker, natural language inference
     Nli(Arguments),
+    /// The sense reader: whether a clause belongs behind a sentence
+    Sense(Arguments),
     /// The rewriter's tokenizer, byte-level BPE
     Tokenizer(Arguments),
     /// The decoder from scratch on plain text
@@ -65,6 +67,7 @@ impl Command {
             Command::Detector(a)
             | Command::Translator(a)
             | Command::Nli(a)
+            | Command::Sense(a)
             | Command::Tokenizer(a)
             | Command::Lm(a)
             | Command::Sft(a) => a,
@@ -108,6 +111,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
         Command::Detector(_) => encoder(path, |r| detector::train(r, &context)),
         Command::Translator(_) => encoder(path, |r| translator::train(r, &context)),
         Command::Nli(_) => encoder(path, |r| nli::train(r, &context)),
+        Command::Sense(_) => encoder(path, |r| sense::train(r, &context)),
         Command::Tokenizer(_) => read_recipe(path)
             .and_then(|r| tokenizer::train(&r, &context))
             .map(|_| Metrics::new())
@@ -150,9 +154,11 @@ pub(super) fn judged<T>(
     let trunk = Trunk::find(&models).map_err(crate::exit::model)?;
     let detector = Detector::find(&models, &trunk).map_err(crate::exit::model)?;
     let checker = Checker::find(&models, &trunk).map_err(crate::exit::model)?;
+    let sense = Sense::find(&models, &trunk).map_err(crate::exit::model)?;
     let judges = Judges {
         values: &detector,
         checker: &checker,
+        sense: Some(&sense),
     };
     run(judges).map_err(failure)
 }

@@ -31,7 +31,7 @@ impl Tools {
         let backend: Box<dyn Backend> = match endpoint {
             Some(options) => Box::new(EndpointBackend::new(options).map_err(usage)?),
             None => {
-                let mut backend = EmbeddedBackend::find(models, detector).map_err(model)?;
+                let mut backend = EmbeddedBackend::find(models, &trunk, detector).map_err(model)?;
                 backend.options.temperature = temperature;
                 Box::new(backend)
             }

@@ -1,0 +1,232 @@
+//! The phrase book: clauses that people wrote, by the values that they speak, among which the decoder chooses.
+//!
+//! A small model knows which words go together, but hardly what makes sense; what people wrote does. So where a rewriter's folder
+//! holds a book, the shield lets the decoder write only what stands in it for the wish, and what is learnt is which clause
+//! belongs behind which sentence. A file of lines, `++be , which is a kind thing to do` (signs as in
+//! [`format::signs`]), compressed by zstd.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use visa_nn::Tokenizer;
+
+use super::ask::{gives_reason, joins};
+use crate::error::{AlignError, Result};
+use crate::format::{self, WEAK};
+use crate::shield::Phrases;
+
+/// The file's name in a rewriter's folder.
+pub const FILE: &str = "phrases.txt.zst";
+
+/// Most bytes of a book, unpacked: a guard against what unpacks without end.
+const MOST: u64 = 64 << 20;
+/// Lists kept ready; a list takes some fifty kilobytes.
+const KEPT: usize = 512;
+
+/// Which way each value goes, circle order.
+type Signs = [i8; 10];
+
+#[derive(Debug)]
+struct Phrase {
+    text: String,
+    signs: Signs,
+    /// Its tokens, once somebody has asked for them.
+    ids: OnceLock<Arc<[u32]>>,
+}
+
+impl Phrase {
+    fn ids(&self, tokenizer: &Tokenizer) -> Result<Arc<[u32]>> {
+        if let Some(ids) = self.ids.get() {
+            return Ok(Arc::clone(ids));
+        }
+        let encoding = tokenizer.encode_plain(&self.text);
+        let ids = encoding.map_err(AlignError::nn("reading phrases"))?.ids;
+        Ok(Arc::clone(self.ids.get_or_init(|| ids.into())))
+    }
+}
+
+/// Clauses by the values that they speak.
+#[derive(Debug)]
+pub struct Phrasebook {
+    phrases: Vec<Phrase>,
+    lists: Mutex<HashMap<Key, Option<Arc<Phrases>>>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    signs: Signs,
+    bears_reasons: bool,
+    longest: usize,
+}
+
+impl Phrasebook {
+    /// The book of a rewriter's folder, if it has one.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or the line that is no phrase.
+    pub fn find(dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join(FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let wrong = |e: &dyn std::fmt::Display| {
+            AlignError::file(&path, format!("{e}; fetch the model again"))
+        };
+        let file = File::open(&path).map_err(|e| wrong(&e))?;
+        let mut text = String::new();
+        zstd::Decoder::new(file)
+            .and_then(|unpacked| unpacked.take(MOST).read_to_string(&mut text))
+            .map_err(|e| wrong(&e))?;
+        Self::parse(&text).map(Some).map_err(|e| wrong(&e))
+    }
+
+    /// The phrases of a text, a line each.
+    ///
+    /// # Errors
+    /// The first line that is no phrase, with its number.
+    pub fn parse(text: &str) -> std::result::Result<Self, String> {
+        let mut phrases = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let phrase = line.split_once(' ').and_then(|(signs, clause)| {
+                let signs = format::signs(signs)?.map(sign);
+                let text = written(clause);
+                (signs != [0; 10] && joins(&text)).then_some(Phrase {
+                    text,
+                    signs,
+                    ids: OnceLock::new(),
+                })
+            });
+            phrases.push(phrase.ok_or_else(|| {
+                format!("line {} is no phrase: {line:?}", number + 1)
+            })?);
+        }
+        Ok(Self {
+            phrases,
+            lists: Mutex::default(),
+        })
+    }
+
+    /// How many phrases there are.
+    pub fn len(&self) -> usize {
+        self.phrases.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.phrases.is_empty()
+    }
+
+    /// The phrases of up to `longest` tokens that speak a wish: some of its values, its way, and no other. A sentence that bears no
+    /// reasons gets none that gives one. `None` if the book has no words for it. The tokenizer is the same in each call.
+    ///
+    /// # Errors
+    /// A phrase that the tokenizer cannot encode.
+    pub fn phrases(
+        &self,
+        tokenizer: &Tokenizer,
+        wish: &[f32; 10],
+        bears_reasons: bool,
+        longest: usize,
+    ) -> Result<Option<Arc<Phrases>>> {
+        let key = Key {
+            signs: wish.map(|d| if d.abs() < WEAK { 0 } else { sign(d) }),
+            bears_reasons,
+            longest,
+        };
+        // A poisoned lock holds whole lists all the same: they are inserted in one step.
+        let lists = || self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = lists().get(&key) {
+            return Ok(found.clone());
+        }
+        let mut tokens = Vec::new();
+        let fitting = self.phrases.iter().filter(|phrase| {
+            (phrase.signs.iter().zip(&key.signs)).all(|(p, w)| *p == 0 || p == w)
+                && (bears_reasons || !gives_reason(&phrase.text))
+        });
+        for phrase in fitting {
+            let ids = phrase.ids(tokenizer)?;
+            if ids.len() <= longest {
+                tokens.push(ids);
+            }
+        }
+        let found = Phrases::new(tokens).map(Arc::new);
+        let mut lists = lists();
+        if lists.len() >= KEPT {
+            lists.clear();
+        }
+        lists.insert(key, found.clone());
+        Ok(found)
+    }
+}
+
+fn sign(d: f32) -> i8 {
+    match d {
+        d if d > 0.0 => 1,
+        d if d < 0.0 => -1,
+        _ => 0,
+    }
+}
+
+/// A clause as it is written behind a stem: with the blank before its first word, unless it begins with a comma.
+fn written(clause: &str) -> String {
+    let joint = if clause.starts_with(',') { "" } else { " " };
+    format!("{joint}{clause}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokenizer() -> Tokenizer {
+        let specials = format::specials();
+        let names: Vec<&str> = specials.iter().map(String::as_str).collect();
+        Tokenizer::train_bpe([BOOK].iter(), 400, &names).unwrap()
+    }
+
+    const BOOK: &str = "++be , which is kind\n--po because power is vain\n+be-po , which is kind and plain\n++se so that all are safe";
+
+    #[track_caller]
+    fn check(wish: &[(usize, f32)], bears_reasons: bool, longest: usize, expected: Option<usize>) {
+        let mut all = [0.0; 10];
+        wish.iter().for_each(|&(v, d)| all[v] = d);
+        let book = Phrasebook::parse(BOOK).unwrap();
+        let tokenizer = tokenizer();
+        for _ in 0..2 {
+            let found = book.phrases(&tokenizer, &all, bears_reasons, longest);
+            assert_eq!(found.unwrap().map(|p| p.len()), expected, "{wish:?}");
+        }
+    }
+
+    #[test]
+    fn a_wish_gets_what_speaks_of_nothing_else() {
+        check(&[(8, 0.9)], true, 99, Some(1));
+        check(&[(8, 0.9), (4, -0.5)], true, 99, Some(3));
+        check(&[(8, 0.9), (4, -0.5)], false, 99, Some(2));
+        check(&[(8, 0.9), (4, 0.5)], true, 99, Some(1));
+        check(&[(8, -0.9)], true, 99, None);
+        check(&[(8, 0.1)], true, 99, None);
+        check(&[(5, 0.3)], true, 2, None);
+    }
+
+    #[test]
+    fn what_is_no_phrase_is_named() {
+        for line in ["be , which is kind", "0 , which is kind", "++be of wool and silk", "++be"] {
+            let error = Phrasebook::parse(&format!("++be , which is kind\n{line}")).unwrap_err();
+            assert!(error.contains("line 2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_folder_may_have_a_book() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Phrasebook::find(dir.path()).unwrap().is_none());
+        std::fs::write(dir.path().join(FILE), zstd::encode_all(BOOK.as_bytes(), 3).unwrap()).unwrap();
+        assert_eq!(Phrasebook::find(dir.path()).unwrap().unwrap().len(), 4);
+        std::fs::write(dir.path().join(FILE), "plain").unwrap();
+        let error = Phrasebook::find(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(FILE), "{error}");
+    }
+}
