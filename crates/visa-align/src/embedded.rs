@@ -46,6 +46,8 @@ pub struct EmbeddedOptions {
     /// Clauses of each whose values are read: those that read best and belong there most, since sampling is cheap and
     /// most of what a small model writes could stand anywhere.
     pub read: usize,
+    /// Least log-odds that a clause belongs behind its sentence ([`Clause::sense`]); what has less is not used.
+    pub sense: f32,
     /// Sampling temperature.
     pub temperature: f64,
     /// Nucleus of the distribution to sample from.
@@ -63,6 +65,7 @@ impl Default for EmbeddedOptions {
             sentences: 6,
             clauses: 24,
             read: 8,
+            sense: f32::NEG_INFINITY,
             temperature: 0.5,
             top_p: 0.92,
             max_clause: MAX_CLAUSE,
@@ -212,7 +215,9 @@ impl<'a> EmbeddedBackend<'a> {
                 let before = &text[edit.range()];
                 let after = edited(text, edit, &w.clause.text);
                 let allowed = || fits(edit, &w.clause.text) && guards(before, &after).is_empty();
+                let sensible = w.clause.text.is_empty() || w.clause.sense >= self.options.sense;
                 after != before
+                    && sensible
                     && seen.insert((w.place, w.clause.text.to_lowercase()))
                     && (!self.options.shielded || allowed())
             })

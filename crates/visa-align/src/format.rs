@@ -38,9 +38,9 @@ const STRENGTHS: [f32; 2] = [0.4, 0.8];
 
 /// The signs that stand before a written clause, as the shift that it speaks: `++be-po` is benevolence 0.8 and power −0.4,
 /// `0` is none. `None` for anything else.
-pub fn signs(text: &str) -> Option<[f32; 10]> {
+pub fn shift_of(signs: &str) -> Option<[f32; 10]> {
     let mut shift = [0.0; 10];
-    let mut rest = if text == "0" { "" } else { text };
+    let mut rest = if signs == "0" { "" } else { signs };
     while !rest.is_empty() {
         let sign = rest.chars().next().filter(|c| "+-".contains(*c))?;
         let unsigned = rest.trim_start_matches(sign);
@@ -50,6 +50,18 @@ pub fn signs(text: &str) -> Option<[f32; 10]> {
         rest = &unsigned[2..];
     }
     Some(shift)
+}
+
+/// The signs of a shift, as [`shift_of`] reads them: two from [`STRONG`] on.
+pub fn signs_of(shift: &[f32; 10]) -> String {
+    let said = CODES.iter().zip(shift).filter(|(_, d)| **d != 0.0);
+    let signs: String = said
+        .map(|(code, d)| {
+            let sign = if *d > 0.0 { "+" } else { "-" };
+            sign.repeat(if d.abs() >= STRONG { 2 } else { 1 }) + code
+        })
+        .collect();
+    if signs.is_empty() { "0".into() } else { signs }
 }
 
 /// All special tokens, in the order of their ids: five marks, then four levels of each value.
@@ -166,6 +178,27 @@ mod tests {
         check(-2.0, &["<|security:-2|>"]);
         check(0.19, &[]);
         check(0.0, &[]);
+    }
+
+    #[test]
+    fn signs_are_read_and_written_alike() {
+        let check = |signs: &str, expected: Option<&[(usize, f32)]>| {
+            let shift = expected.map(|pairs| {
+                let mut shift = [0.0; 10];
+                pairs.iter().for_each(|&(v, d)| shift[v] = d);
+                shift
+            });
+            assert_eq!(shift_of(signs), shift, "{signs}");
+            if let Some(shift) = shift {
+                assert_eq!(signs_of(&shift), signs);
+            }
+        };
+        check("0", Some(&[]));
+        check("++be", Some(&[(8, 0.8)]));
+        check("-tr++be", Some(&[(7, -0.4), (8, 0.8)]));
+        for wrong in ["be", "+", "+++be", "+b", "+be po", "+xx"] {
+            check(wrong, None);
+        }
     }
 
     #[test]

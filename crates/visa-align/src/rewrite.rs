@@ -136,6 +136,7 @@ impl Loop<'_> {
     ) -> Result<Outcome> {
         let mut seen: HashSet<String> = HashSet::from([normal(&aim.request.text)]);
         let mut best: Option<Judged> = None;
+        let mut winner: Option<Judged> = None;
         let mut tally = Tally::default();
         for round in 0..self.options.rounds {
             cancel.check()?;
@@ -162,22 +163,26 @@ impl Loop<'_> {
             let judged = self.judge(&aim, fresh, round, &mut tally)?;
             let count = judged.len();
             let (accepted, improved) = self.select(&aim, judged, best.as_ref(), &mut tally);
-            if let Some(winner) = accepted {
-                progress(&Progress::Judged {
-                    round,
-                    candidates: count,
-                    best: Some(&winner),
-                    accepted: true,
-                });
-                return Ok(self.accepted(aim, winner, round, &tally));
+            let merit = winner.as_ref().map(|w| self.merit(&w.score));
+            if let Some(better) = accepted.filter(|a| merit.is_none_or(|m| self.merit(&a.score) > m)) {
+                winner = Some(better);
             }
-            best = improved.or(best);
+            best = winner.clone().or(improved).or(best);
             progress(&Progress::Judged {
                 round,
                 candidates: count,
                 best: best.as_ref(),
-                accepted: false,
+                accepted: winner.is_some(),
             });
+            // An accepted candidate that is still far from the target is built on while there are rounds, and kept if
+            // nothing better comes of it.
+            let near = |w: &Judged| w.score.value.l2 < self.options.enough;
+            if winner.as_ref().is_some_and(near) {
+                break;
+            }
+        }
+        if let Some(winner) = winner {
+            return Ok(self.accepted(aim, winner, &tally));
         }
         let reason = tally.reason(self.options.rounds, &self.options.acceptance);
         self.original(
@@ -343,7 +348,8 @@ impl Loop<'_> {
         score.total + self.options.weights.value * score.value.progress.clamp(-1.0, 1.0)
     }
 
-    fn accepted(&self, aim: Aim<'_>, winner: Judged, round: usize, tally: &Tally) -> Outcome {
+    fn accepted(&self, aim: Aim<'_>, winner: Judged, tally: &Tally) -> Outcome {
+        let round = winner.round;
         let verdict = winner.score.accepted(&self.options.acceptance);
         let reason = format!(
             "accepted in round {} of {}: {}",

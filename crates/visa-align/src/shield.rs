@@ -29,7 +29,7 @@ use visa_nn::sample::{Allowed, Constraint};
 
 pub use phrases::Phrases;
 pub use sentence::{Edit, Editable, editable};
-pub use vocab::ClauseVocab;
+pub use vocab::{ClauseVocab, writable};
 
 use phrases::Walk;
 use vocab::State;

@@ -13,12 +13,14 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use visa_align::embedded::Phrasebook;
 use visa_align::format::{self, Marks};
 use visa_nn::sample::{SampleOptions, generate_batch};
 use visa_nn::{Decoder, StoreType, Tokenizer};
 
 use crate::lm::{Precision, append, save_model};
 use crate::pairs::row::{self, Kind, Row, Split};
+use crate::pairs::written;
 use crate::trainer::{self, Loss, Metrics, Summary, Task, TrainerConfig};
 use crate::{Error, Result, RunContext};
 
@@ -51,6 +53,8 @@ pub struct SftRecipe {
     pub kinds: Vec<Kind>,
     /// How often each written pair comes in a pass.
     pub written: usize,
+    /// A folder of written clauses ([`written`]) that become the rewriter's phrase book; none if empty.
+    pub book: PathBuf,
     /// The loop.
     pub trainer: TrainerConfig,
 }
@@ -75,6 +79,7 @@ impl Default for SftRecipe {
                 Kind::Written,
             ],
             written: 3,
+            book: PathBuf::new(),
             trainer: TrainerConfig::default(),
         }
     }
@@ -108,6 +113,16 @@ pub fn train(recipe: &SftRecipe, context: &RunContext) -> Result<Summary> {
         &context.out.join("model"),
         StoreType::Bf16,
     )?;
+    if !recipe.book.as_os_str().is_empty() {
+        let dir = context.out.join("model");
+        let pairs = written::pairs(&recipe.book)?;
+        let clauses = pairs
+            .iter()
+            .filter_map(|p| Some((p.clause.as_str(), p.shift.as_ref()?)));
+        Phrasebook::new(clauses)
+            .save(&dir)
+            .map_err(Error::io(&dir))?;
+    }
     Ok(summary)
 }
 

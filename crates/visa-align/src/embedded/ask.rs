@@ -97,6 +97,11 @@ impl Asker {
         }
     }
 
+    /// The book.
+    pub fn book(&self) -> Option<&Phrasebook> {
+        self.book.as_deref()
+    }
+
     /// The tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer

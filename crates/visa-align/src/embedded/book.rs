@@ -3,9 +3,9 @@
 //! A small model knows which words go together, but hardly what makes sense; what people wrote does. So where a rewriter's folder
 //! holds a book, the shield lets the decoder write only what stands in it for the wish, and what is learnt is which clause
 //! belongs behind which sentence. A file of lines, `++be , which is a kind thing to do` (signs as in
-//! [`format::signs`]), compressed by zstd.
+//! [`format::shift_of`]), compressed by zstd.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -16,13 +16,15 @@ use visa_nn::Tokenizer;
 use super::ask::{gives_reason, joins};
 use crate::error::{AlignError, Result};
 use crate::format::{self, WEAK};
-use crate::shield::Phrases;
+use crate::shield::{Phrases, writable};
 
 /// The file's name in a rewriter's folder.
 pub const FILE: &str = "phrases.txt.zst";
 
 /// Most bytes of a book, unpacked: a guard against what unpacks without end.
 const MOST: u64 = 64 << 20;
+/// How hard a book is packed: it is written seldom.
+const LEVEL: i32 = 19;
 /// Lists kept ready; a list takes some fifty kilobytes.
 const KEPT: usize = 512;
 
@@ -38,6 +40,16 @@ struct Phrase {
 }
 
 impl Phrase {
+    /// `None` for what speaks no value, and for what the shield or the loop would refuse in any sentence.
+    fn new(shift: &[f32; 10], text: String) -> Option<Self> {
+        let signs = shift.map(sign);
+        (signs != [0; 10] && joins(&text) && writable(&text)).then_some(Self {
+            text,
+            signs,
+            ids: OnceLock::new(),
+        })
+    }
+
     fn ids(&self, tokenizer: &Tokenizer) -> Result<Arc<[u32]>> {
         if let Some(ids) = self.ids.get() {
             return Ok(Arc::clone(ids));
@@ -83,6 +95,40 @@ impl Phrasebook {
         Self::parse(&text).map(Some).map_err(|e| wrong(&e))
     }
 
+    /// Of clauses with the shifts that they speak; each is taken once, and those that may stand nowhere are left out.
+    pub fn new<'c>(clauses: impl Iterator<Item = (&'c str, &'c [f32; 10])>) -> Self {
+        let mut seen = HashSet::new();
+        let phrases = clauses
+            .filter(|(text, _)| seen.insert(text.to_lowercase()))
+            .filter_map(|(text, shift)| Phrase::new(shift, text.to_owned()))
+            .collect();
+        Self {
+            phrases,
+            lists: Mutex::default(),
+        }
+    }
+
+    /// The text that [`Self::parse`] reads.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for phrase in &self.phrases {
+            text += &format::signs_of(&phrase.signs.map(f32::from));
+            text += " ";
+            text += phrase.text.trim_start();
+            text += "\n";
+        }
+        text
+    }
+
+    /// Writes it into a rewriter's folder.
+    ///
+    /// # Errors
+    /// What the file system reports.
+    pub fn save(&self, dir: &Path) -> std::io::Result<()> {
+        let packed = zstd::encode_all(self.text().as_bytes(), LEVEL)?;
+        std::fs::write(dir.join(FILE), packed)
+    }
+
     /// The phrases of a text, a line each.
     ///
     /// # Errors
@@ -91,13 +137,7 @@ impl Phrasebook {
         let mut phrases = Vec::new();
         for (number, line) in text.lines().enumerate() {
             let phrase = line.split_once(' ').and_then(|(signs, clause)| {
-                let signs = format::signs(signs)?.map(sign);
-                let text = written(clause);
-                (signs != [0; 10] && joins(&text)).then_some(Phrase {
-                    text,
-                    signs,
-                    ids: OnceLock::new(),
-                })
+                Phrase::new(&format::shift_of(signs)?, written(clause))
             });
             phrases.push(phrase.ok_or_else(|| {
                 format!("line {} is no phrase: {line:?}", number + 1)
@@ -213,18 +253,36 @@ mod tests {
 
     #[test]
     fn what_is_no_phrase_is_named() {
-        for line in ["be , which is kind", "0 , which is kind", "++be of wool and silk", "++be"] {
+        for line in ["be , which is kind", "0 , which is kind", "++be of wool and silk", "++be", "++be , for Ann and me"] {
             let error = Phrasebook::parse(&format!("++be , which is kind\n{line}")).unwrap_err();
             assert!(error.contains("line 2"), "{error}");
         }
     }
 
     #[test]
+    fn a_book_takes_what_may_stand_somewhere_and_once() {
+        let be = format::shift_of("+be").unwrap();
+        let none = [0.0; 10];
+        let clauses = [
+            (", which is kind", &be),
+            (", Which is kind", &be),
+            (", so that 2 are safe", &be),
+            (" of wool", &be),
+            (", which is plain", &none),
+            (", so that I and you are glad", &be),
+        ];
+        let book = Phrasebook::new(clauses.into_iter());
+        assert_eq!(book.text(), "++be , which is kind\n++be , so that I and you are glad\n");
+    }
+
+    #[test]
     fn a_folder_may_have_a_book() {
         let dir = tempfile::tempdir().unwrap();
         assert!(Phrasebook::find(dir.path()).unwrap().is_none());
-        std::fs::write(dir.path().join(FILE), zstd::encode_all(BOOK.as_bytes(), 3).unwrap()).unwrap();
-        assert_eq!(Phrasebook::find(dir.path()).unwrap().unwrap().len(), 4);
+        let book = Phrasebook::parse(BOOK).unwrap();
+        book.save(dir.path()).unwrap();
+        let found = Phrasebook::find(dir.path()).unwrap().unwrap();
+        assert_eq!((found.len(), found.text()), (4, book.text()));
         std::fs::write(dir.path().join(FILE), "plain").unwrap();
         let error = Phrasebook::find(dir.path()).unwrap_err().to_string();
         assert!(error.contains(FILE), "{error}");

@@ -73,6 +73,9 @@ pub struct RewriteOptions {
     pub seed: u64,
     /// A text nearer than this to its target (L2) is left alone.
     pub near: f32,
+    /// The first accepted candidate nearer than this to the target (L2) ends the search; others are built on while there are
+    /// rounds.
+    pub enough: f32,
     /// A candidate may be this many times as long as the original, plus 200 bytes.
     pub growth: f32,
 }
@@ -86,6 +89,7 @@ impl Default for RewriteOptions {
             weights: Weights::default(),
             seed: 0,
             near: 0.05,
+            enough: 0.5,
             growth: 3.0,
         }
     }
@@ -112,6 +116,9 @@ impl RewriteOptions {
         }
         if !(self.near >= 0.0 && self.near.is_finite()) {
             return option("near", self.near.to_string(), "a number from 0");
+        }
+        if !(self.enough >= 0.0 && self.enough.is_finite()) {
+            return option("enough", self.enough.to_string(), "a number from 0");
         }
         if !(self.growth >= 1.0 && self.growth.is_finite()) {
             return option("growth", self.growth.to_string(), "a number from 1");

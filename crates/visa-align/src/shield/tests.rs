@@ -255,3 +255,36 @@ fn advice_bears_reasons_and_reports_do_not() {
         true,
     );
 }
+
+#[test]
+fn among_phrases_one_of_them_is_written_and_the_end() {
+    let (vocab, texts, ids) = vocab();
+    let tokens = |pieces: &[&str]| pieces.iter().map(|p| ids[*p]).collect::<Arc<[u32]>>();
+    let phrases = Phrases::new(vec![
+        tokens(&[" so", " that", " it", " keeps"]),
+        tokens(&[" so", " that", " children"]),
+        tokens(&[" so", " that"]),
+    ]);
+    let phrases = Arc::new(phrases.unwrap());
+    let mut found = Vec::new();
+    for choice in 0..4 {
+        // A limit below their length does not cut what is written whole.
+        let shield = ClauseShield::new(&vocab, &[ids["!"], ids["!"]], 1).unwrap();
+        let mut shield = shield.among(&phrases);
+        let mut text = String::new();
+        while !shield.done() {
+            let token = match shield.allowed(&[]) {
+                Allowed::Force(token) => token,
+                Allowed::Only(list) => list[choice.min(list.len() - 1)],
+                other => panic!("{other:?} restricts nothing"),
+            };
+            shield.advance(token);
+            text += &texts[&token];
+        }
+        assert!(!shield.is_cut());
+        found.push(text);
+    }
+    found.dedup();
+    // The first choice each time, and the last, which is the end; the second at the root is the end too.
+    assert_eq!(found, [" so that it keeps!!", "!!"]);
+}

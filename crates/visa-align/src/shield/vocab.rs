@@ -63,6 +63,11 @@ impl State {
     }
 }
 
+/// Whether the shield would let this be written as a clause, given tokens for it.
+pub fn writable(clause: &str) -> bool {
+    !clause.is_empty() && State::Start.walk(clause) == Some(State::Word)
+}
+
 /// The tokens of a tokenizer that a clause may hold.
 #[derive(Debug)]
 pub struct ClauseVocab {

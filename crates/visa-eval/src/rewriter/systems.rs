@@ -243,6 +243,7 @@ impl Workshop<'_> {
                 backend.options = EmbeddedOptions {
                     sentences: 2,
                     clauses: 1,
+                    sense: f32::NEG_INFINITY,
                     shielded: matches!(kind, Kind::Policy(_)),
                     ..backend.options
                 };

@@ -52,7 +52,7 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
         config.outputs[1].bias[3 * v] = -by / 2.0;
         config.outputs[1].bias[3 * v + 2] = by / 2.0;
     }
-    soup(&parts, &config, &model)?;
+    soup(&parts, &config, &model, None)?;
     let decided = calibrate::decide(&outside.logits, &thresholds);
     let mut report = vec![(
         "outside/task_f1".to_owned(),

@@ -12,6 +12,7 @@ pub mod calibrate;
 pub mod detector;
 pub mod fit;
 pub mod loss;
+pub mod low_rank;
 pub mod measure;
 pub mod model;
 pub mod nli;

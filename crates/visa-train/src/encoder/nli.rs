@@ -40,7 +40,8 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
     let config = super::Trained::load(&parts[0], &recipe.encoder)?
         .config()
         .clone();
-    soup(&parts, &config, &model)?;
+    let rank = Some(recipe.nli.rank).filter(|rank| *rank > 0);
+    soup(&parts, &config, &model, rank)?;
     let mut report = evaluate(&model, recipe, context)?;
     report.extend(by_kind(&model, recipe, &held)?);
     Ok((Fitted { model, score }, report))

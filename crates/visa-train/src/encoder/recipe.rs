@@ -211,6 +211,8 @@ pub struct NliTask {
     pub generated_rate: f64,
     /// Weight of a generated pair beside a human one.
     pub generated_weight: f32,
+    /// Rank that the average of the models is cut to; 0 keeps it whole.
+    pub rank: usize,
 }
 
 impl Default for NliTask {
@@ -221,6 +223,7 @@ impl Default for NliTask {
             generated: 12_000,
             generated_rate: 0.5,
             generated_weight: 1.0,
+            rank: 0,
         }
     }
 }
@@ -235,6 +238,10 @@ pub struct SenseTask {
     pub portable: PathBuf,
     /// What the target is where such a clause stands behind another of these sentences.
     pub elsewhere: f32,
+    /// A file of clauses that a person has read where the rewriter put them (JSON Lines); none if empty.
+    pub labelled: PathBuf,
+    /// Weight of such a case beside the others.
+    pub labelled_weight: f32,
     /// The rewriter's folder, whose clauses it learns to tell from these.
     pub rewriter: PathBuf,
     /// How many clauses the rewriter writes.
@@ -253,6 +260,8 @@ impl Default for SenseTask {
             written: "recipes/written".into(),
             portable: PathBuf::new(),
             elsewhere: 0.7,
+            labelled: PathBuf::new(),
+            labelled_weight: 4.0,
             rewriter: "models/rewriter".into(),
             drawn: 20_000,
             temperature: 0.7,

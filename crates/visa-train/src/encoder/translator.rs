@@ -105,7 +105,7 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
     let config = super::Trained::load(&parts[0], &recipe.encoder)?
         .config()
         .clone();
-    soup(&parts, &config, &model)?;
+    soup(&parts, &config, &model, None)?;
     let fitted = Fitted { model, score };
     let held_texts: Vec<(&str, Option<&str>)> =
         held.iter().map(|m| (m.text.as_str(), None)).collect();

@@ -75,7 +75,7 @@ pub fn parse(text: &str) -> std::result::Result<Vec<Pair>, String> {
                 let Some((sentence, before)) = sentences.split_last() else {
                     return Err(at("a clause without a sentence"));
                 };
-                let shift = format::signs(signs).ok_or_else(|| {
+                let shift = format::shift_of(signs).ok_or_else(|| {
                     at("expected signs and codes of values, such as ++be or -po+co")
                 })?;
                 pairs.push(

@@ -70,5 +70,8 @@ pub fn save(decoder: &Decoder, asker: &Asker, out: &Path, store: StoreType) -> R
         decoder.clone()
     };
     save_model(&whole, asker.tokenizer(), &dir, store)?;
+    if let Some(book) = asker.book() {
+        book.save(&dir).map_err(Error::io(&dir))?;
+    }
     Ok(dir)
 }
