@@ -132,6 +132,7 @@ pub(crate) fn weights(out: &Path) -> Vec<u8> {
 pub(crate) fn lenient() -> super::reward::RewardRecipe {
     super::reward::RewardRecipe {
         gate: 0.0,
+        sense: 0.0,
         ..super::reward::RewardRecipe::default()
     }
 }

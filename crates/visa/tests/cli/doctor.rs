@@ -10,7 +10,7 @@ fn a_sound_machine_is_reported_sound() {
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let report: Value = serde_json::from_str(&run.stdout).expect("one document");
     assert_eq!(report["ok"], json!(true));
-    assert_eq!(report["models"].as_array().expect("models").len(), 5);
+    assert_eq!(report["models"].as_array().expect("models").len(), 6);
     assert!(report["system"]["cores"].as_u64().is_some_and(|c| c > 0));
     let text = visa(&["doctor", "--format", "text", "--color", "never"], "").stdout;
     for word in [
