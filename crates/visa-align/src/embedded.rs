@@ -63,10 +63,10 @@ impl Default for EmbeddedOptions {
     fn default() -> Self {
         Self {
             sentences: 6,
-            clauses: 24,
-            read: 8,
-            sense: f32::NEG_INFINITY,
-            temperature: 0.5,
+            clauses: 40,
+            read: 10,
+            sense: -0.5,
+            temperature: 0.7,
             top_p: 0.92,
             max_clause: MAX_CLAUSE,
             shielded: true,
@@ -191,7 +191,7 @@ impl<'a> EmbeddedBackend<'a> {
             .collect())
     }
 
-    /// Drops repetitions, what guards would refuse, what changes nothing and what makes least sense; adds the bare removal
+    /// Drops repetitions, what guards would refuse, what changes nothing, what the text says already and what makes least sense; adds the bare removal
     /// of a clause.
     fn sift(&self, text: &str, places: &[Editable], written: Vec<Written>) -> Vec<Written> {
         let removals = places
@@ -215,9 +215,9 @@ impl<'a> EmbeddedBackend<'a> {
                 let before = &text[edit.range()];
                 let after = edited(text, edit, &w.clause.text);
                 let allowed = || fits(edit, &w.clause.text) && guards(before, &after).is_empty();
-                let sensible = w.clause.text.is_empty() || w.clause.sense >= self.options.sense;
+                let sensible = w.clause.sense >= self.options.sense && !text.contains(&w.clause.text);
                 after != before
-                    && sensible
+                    && (w.clause.text.is_empty() || sensible)
                     && seen.insert((w.place, w.clause.text.to_lowercase()))
                     && (!self.options.shielded || allowed())
             })
