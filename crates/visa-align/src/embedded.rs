@@ -25,13 +25,13 @@ use crate::backend::{Backend, Proposal, Values};
 use crate::detector::Text;
 use crate::error::Result;
 use crate::models::Models;
-use crate::trunk::Trunk;
 use crate::shield::{Edit, Editable, MAX_CLAUSE, editable};
+use crate::trunk::Trunk;
 
 use combine::{Choice, combine, most_edits};
 
-pub use ask::{AFTER_LIMIT, Asked, Asker, edited, fits};
 use ask::before;
+pub use ask::{AFTER_LIMIT, Asked, Asker, edited, fits};
 pub use book::{FILE as PHRASES, Phrasebook};
 pub use wish::wishes;
 pub use write::{Clause, ClauseRequest, Clauses, Writer};
@@ -65,7 +65,7 @@ impl Default for EmbeddedOptions {
             sentences: 6,
             clauses: 40,
             read: 10,
-            sense: -0.5,
+            sense: -1.5,
             temperature: 0.7,
             top_p: 0.92,
             max_clause: MAX_CLAUSE,
@@ -215,7 +215,8 @@ impl<'a> EmbeddedBackend<'a> {
                 let before = &text[edit.range()];
                 let after = edited(text, edit, &w.clause.text);
                 let allowed = || fits(edit, &w.clause.text) && guards(before, &after).is_empty();
-                let sensible = w.clause.sense >= self.options.sense && !text.contains(&w.clause.text);
+                let sensible =
+                    w.clause.sense >= self.options.sense && !text.contains(&w.clause.text);
                 after != before
                     && (w.clause.text.is_empty() || sensible)
                     && seen.insert((w.place, w.clause.text.to_lowercase()))

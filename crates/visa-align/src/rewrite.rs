@@ -164,7 +164,9 @@ impl Loop<'_> {
             let count = judged.len();
             let (accepted, improved) = self.select(&aim, judged, best.as_ref(), &mut tally);
             let merit = winner.as_ref().map(|w| self.merit(&w.score));
-            if let Some(better) = accepted.filter(|a| merit.is_none_or(|m| self.merit(&a.score) > m)) {
+            if let Some(better) =
+                accepted.filter(|a| merit.is_none_or(|m| self.merit(&a.score) > m))
+            {
                 winner = Some(better);
             }
             best = winner.clone().or(improved).or(best);

@@ -41,7 +41,6 @@ impl Sense {
             model,
         })
     }
-
 }
 
 impl Sensible for Sense {

@@ -23,12 +23,7 @@ const CORPUS: &str = "You should wear a helmet because it keeps your children sa
 /// Writes a whole models folder.
 pub fn models(root: &Path) {
     encoder(&root.join("encoder"));
-    let heads = [
-        Part::Detector,
-        Part::Translator,
-        Part::Nli,
-        Part::Sense,
-    ];
+    let heads = [Part::Detector, Part::Translator, Part::Nli, Part::Sense];
     for part in heads.into_iter().chain(Part::JUDGE) {
         head(&root.join(part.folder()), part);
     }

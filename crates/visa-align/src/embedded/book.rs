@@ -139,9 +139,8 @@ impl Phrasebook {
             let phrase = line.split_once(' ').and_then(|(signs, clause)| {
                 Phrase::new(&format::shift_of(signs)?, written(clause))
             });
-            phrases.push(phrase.ok_or_else(|| {
-                format!("line {} is no phrase: {line:?}", number + 1)
-            })?);
+            phrases
+                .push(phrase.ok_or_else(|| format!("line {} is no phrase: {line:?}", number + 1))?);
         }
         Ok(Self {
             phrases,
@@ -253,7 +252,13 @@ mod tests {
 
     #[test]
     fn what_is_no_phrase_is_named() {
-        for line in ["be , which is kind", "0 , which is kind", "++be of wool and silk", "++be", "++be , for Ann and me"] {
+        for line in [
+            "be , which is kind",
+            "0 , which is kind",
+            "++be of wool and silk",
+            "++be",
+            "++be , for Ann and me",
+        ] {
             let error = Phrasebook::parse(&format!("++be , which is kind\n{line}")).unwrap_err();
             assert!(error.contains("line 2"), "{error}");
         }
@@ -272,7 +277,10 @@ mod tests {
             (", so that I and you are glad", &be),
         ];
         let book = Phrasebook::new(clauses.into_iter());
-        assert_eq!(book.text(), "++be , which is kind\n++be , so that I and you are glad\n");
+        assert_eq!(
+            book.text(),
+            "++be , which is kind\n++be , so that I and you are glad\n"
+        );
     }
 
     #[test]

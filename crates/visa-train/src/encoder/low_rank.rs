@@ -17,7 +17,12 @@ pub fn cut(b: &[f32], a: &[f32], full: usize, rank: usize) -> (Vec<f32>, Vec<f32
     let (out, inside) = (b.len() / full, a.len() / full);
     let column = |at: usize| (0..out).map(|row| f64::from(b[row * full + at])).collect();
     let (q1, r1) = orthonormal((0..full).map(column).collect());
-    let row = |at: usize| a[at * inside..(at + 1) * inside].iter().map(|x| f64::from(*x)).collect();
+    let row = |at: usize| {
+        a[at * inside..(at + 1) * inside]
+            .iter()
+            .map(|x| f64::from(*x))
+            .collect()
+    };
     let (q2, r2) = orthonormal((0..full).map(row).collect());
     // Columns of R₁R₂ᵀ: column j is Σₖ R₁[·,k] R₂[j,k].
     let core: Columns = (0..full)
@@ -153,9 +158,8 @@ mod tests {
     #[test]
     fn nothing_is_lost_at_the_full_rank() {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
-        let mut random = |n: usize| -> Vec<f32> {
-            (0..n).map(|_| rng.random_range(-1.0..1.0)).collect()
-        };
+        let mut random =
+            |n: usize| -> Vec<f32> { (0..n).map(|_| rng.random_range(-1.0..1.0)).collect() };
         let (b, a) = (random(7 * 4), random(4 * 5));
         let whole = product(&b, &a, 4);
         let (left, right, lost) = cut(&b, &a, 4, 4);

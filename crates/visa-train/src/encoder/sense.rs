@@ -173,11 +173,7 @@ fn places(pairs: &[Pair], portable: bool) -> Vec<Place> {
 }
 
 /// For some places, by their number, what the rewriter writes there for the same wish.
-fn drawn(
-    recipe: &Recipe,
-    places: &[Place],
-    context: &RunContext,
-) -> Result<Vec<(usize, String)>> {
+fn drawn(recipe: &Recipe, places: &[Place], context: &RunContext) -> Result<Vec<(usize, String)>> {
     let task = &recipe.sense;
     let (decoder, asker) = policy::load(&task.rewriter, None, recipe.seed)?;
     let engine = Engine::new(&decoder, WeightType::native())?;
@@ -244,7 +240,10 @@ fn draw(
         let Some(out) = written.next().filter(|o| o.finish == Finish::Constraint) else {
             return Ok(None);
         };
-        asker.clause(&out.ids, one.terminator).map(Some).map_err(failed)
+        asker
+            .clause(&out.ids, one.terminator)
+            .map(Some)
+            .map_err(failed)
     };
     asked.iter().map(read).collect()
 }
@@ -345,7 +344,11 @@ fn measured(cases: &[Case], logits: &[f32]) -> Metrics {
     };
     let written = of(Origin::Written, true);
     let pairs = [
-        ("labelled", of(Origin::Labelled, true), of(Origin::Labelled, false)),
+        (
+            "labelled",
+            of(Origin::Labelled, true),
+            of(Origin::Labelled, false),
+        ),
         ("drawn", written.clone(), of(Origin::Drawn, false)),
         ("swapped", written, of(Origin::Swapped, false)),
     ];
@@ -441,7 +444,10 @@ mod tests {
         };
         let (fitted, report) = train(&recipe, &context).unwrap();
         let number = |name: &str| report.iter().find(|(n, _)| n == name).map(|m| m.1);
-        assert!(number("n/labelled").is_some_and(|n| (2.0..30.0).contains(&n)), "{report:?}");
+        assert!(
+            number("n/labelled").is_some_and(|n| (2.0..30.0).contains(&n)),
+            "{report:?}"
+        );
         assert!(number("auc/labelled").is_some_and(|x| (0.0..=1.0).contains(&x)));
 
         let trunk = Trunk::load(&at("encoder"), WeightType::F32).unwrap();

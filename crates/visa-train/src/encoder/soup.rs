@@ -19,12 +19,7 @@ use crate::{Error, Result, checkpoint};
 ///
 /// # Errors
 /// Files that are missing, or models of different shapes.
-pub fn soup(
-    parts: &[PathBuf],
-    config: &HeadConfig,
-    out: &Path,
-    rank: Option<usize>,
-) -> Result<()> {
+pub fn soup(parts: &[PathBuf], config: &HeadConfig, out: &Path, rank: Option<usize>) -> Result<()> {
     let Some(first) = parts.first() else {
         return Err(Error::Input("there is no model to average".into()));
     };

@@ -215,7 +215,8 @@ impl<'a> ClauseReward<'a> {
         recipe.check()?;
         if recipe.reads() && language.is_none() {
             return Err(Error::Input(
-                "fluency has a weight, but there is no model that reads; give one or set it to 0".into(),
+                "fluency has a weight, but there is no model that reads; give one or set it to 0"
+                    .into(),
             ));
         }
         Ok(Self {
@@ -321,7 +322,9 @@ impl<'a> ClauseReward<'a> {
         let pairs: Vec<(&str, &str)> = (items.iter().zip(drafts))
             .flat_map(|(item, group)| {
                 let before = &item.text[..item.edit.stem];
-                group.iter().map(move |(clause, ..)| (before, clause.as_str()))
+                group
+                    .iter()
+                    .map(move |(clause, ..)| (before, clause.as_str()))
             })
             .collect();
         self.judges.sense(&pairs)

@@ -11,9 +11,7 @@ use std::time::Instant;
 use clap::{Args, Command, CommandFactory};
 use serde::Serialize;
 use visa_align::embedded::Writer;
-use visa_align::{
-    Checker, Detector, Models, Part, Sense, Sensible, Text, Translator, Trunk,
-};
+use visa_align::{Checker, Detector, Models, Part, Sense, Sensible, Text, Translator, Trunk};
 
 use crate::args::{Common, Format, ModelArgs, default_format};
 use crate::cli::Cli;
