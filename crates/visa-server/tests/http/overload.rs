@@ -92,7 +92,7 @@ async fn rewrites_share_batches_of_the_decoder() {
         o.rewrite.rounds = 2;
     })
     .await;
-    let body = |i: usize| json!({"text": format!("Number {i}. {}", "We share what we have, so that nobody goes hungry. ".repeat(4)), "shift": {"power": 1.0, "benevolence": -1.0}});
+    let body = |i: usize| json!({"text": format!("Number {i}. {}", "We share what we have, so that nobody goes hungry. ".repeat(2)), "shift": {"power": 1.0, "benevolence": -1.0}});
     let written = async || {
         let metrics = server.get("/metrics").await.text;
         let count = |name: &str| {

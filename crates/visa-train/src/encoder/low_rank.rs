@@ -75,7 +75,7 @@ fn combined(columns: &Columns, weights: &[f64]) -> Vec<f64> {
 fn orthonormal(mut columns: Columns) -> (Columns, Columns) {
     let n = columns.len();
     let mut r = vec![vec![0.0; n]; n];
-    for j in 0..n {
+    for (j, r) in r.iter_mut().enumerate() {
         let (done, rest) = columns.split_at_mut(j);
         let column = &mut rest[0];
         let before = dot(column, column).sqrt();
@@ -83,13 +83,13 @@ fn orthonormal(mut columns: Columns) -> (Columns, Columns) {
         for _ in 0..2 {
             for (k, q) in done.iter().enumerate() {
                 let along = dot(q, column);
-                r[j][k] += along;
+                r[k] += along;
                 add(column, q, -along);
             }
         }
         let length = dot(column, column).sqrt();
         if length > 1e-12 * before {
-            r[j][j] = length;
+            r[j] = length;
             column.iter_mut().for_each(|x| *x /= length);
         } else {
             column.fill(0.0);
