@@ -191,8 +191,8 @@ impl<'a> EmbeddedBackend<'a> {
             .collect())
     }
 
-    /// Drops repetitions, what guards would refuse, what changes nothing, what the text says already and what makes least sense; adds the bare removal
-    /// of a clause.
+    /// Drops repetitions, what guards would refuse, what changes nothing, what the text says already and what makes least
+    /// sense; adds the bare removal of a clause.
     fn sift(&self, text: &str, places: &[Editable], written: Vec<Written>) -> Vec<Written> {
         let removals = places
             .iter()

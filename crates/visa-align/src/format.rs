@@ -64,6 +64,21 @@ pub fn signs_of(shift: &[f32; 10]) -> String {
     if signs.is_empty() { "0".into() } else { signs }
 }
 
+/// Which way each value of a shift goes: −1, 0 or 1.
+pub fn ways(shift: &[f32; 10]) -> [i8; 10] {
+    shift.map(|d| i8::from(d > 0.0) - i8::from(d < 0.0))
+}
+
+/// A written clause as it stands behind a stem: with the blank before its first word, unless it begins with its punctuation.
+pub fn behind_stem(clause: &str) -> String {
+    let joint = if clause.starts_with([',', '.']) {
+        ""
+    } else {
+        " "
+    };
+    format!("{joint}{clause}")
+}
+
 /// All special tokens, in the order of their ids: five marks, then four levels of each value.
 pub fn specials() -> Vec<String> {
     let marks = [BEGIN, END, PAD, TEXT, EDIT].map(str::to_string);

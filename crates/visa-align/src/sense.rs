@@ -1,6 +1,6 @@
 //! A sentence and a clause behind it → whether the clause belongs there.
 //!
-//! A small decoder writes good grammar and little sense. The sense reader was trained to tell clauses that people wrote for a
+//! A small decoder writes good grammar and little sense. The sense reader was trained to tell clauses that were written for a
 //! sentence from those that the decoder puts there; its logit is the log-odds of the first, and samples are ranked by it.
 
 use std::path::Path;

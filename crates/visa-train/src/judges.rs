@@ -33,9 +33,7 @@ impl Judges<'_> {
     pub fn consistency(&self, pairs: &[(&str, &str)]) -> Result<Vec<Consistency>> {
         complete(self.checker.consistency(pairs), pairs.len(), "checker")
     }
-}
 
-impl Judges<'_> {
     /// Log-odds that each clause belongs behind its text, in order.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
-//! The phrase book: clauses that people wrote, by the values that they speak, among which the decoder chooses.
+//! The phrase book: written clauses, by the values that they speak, among which the decoder chooses.
 //!
-//! A small model knows which words go together, but hardly what makes sense; what people wrote does. So where a rewriter's folder
+//! A small model knows which words go together, but hardly what makes sense; what was written for many sentences makes more. So where a rewriter's folder
 //! holds a book, the shield lets the decoder write only what stands in it for the wish, and what is learnt is which clause
 //! belongs behind which sentence. A file of lines, `++be , which is a kind thing to do` (signs as in
 //! [`format::shift_of`]), compressed by zstd.
@@ -42,7 +42,7 @@ struct Phrase {
 impl Phrase {
     /// `None` for what speaks no value, and for what the shield or the loop would refuse in any sentence.
     fn new(shift: &[f32; 10], text: String) -> Option<Self> {
-        let signs = shift.map(sign);
+        let signs = format::ways(shift);
         (signs != [0; 10] && joins(&text) && writable(&text)).then_some(Self {
             text,
             signs,
@@ -137,7 +137,7 @@ impl Phrasebook {
         let mut phrases = Vec::new();
         for (number, line) in text.lines().enumerate() {
             let phrase = line.split_once(' ').and_then(|(signs, clause)| {
-                Phrase::new(&format::shift_of(signs)?, written(clause))
+                Phrase::new(&format::shift_of(signs)?, format::behind_stem(clause))
             });
             phrases
                 .push(phrase.ok_or_else(|| format!("line {} is no phrase: {line:?}", number + 1))?);
@@ -171,7 +171,7 @@ impl Phrasebook {
         longest: usize,
     ) -> Result<Option<Arc<Phrases>>> {
         let key = Key {
-            signs: wish.map(|d| if d.abs() < WEAK { 0 } else { sign(d) }),
+            signs: format::ways(&wish.map(|d| if d.abs() < WEAK { 0.0 } else { d })),
             bears_reasons,
             longest,
         };
@@ -199,20 +199,6 @@ impl Phrasebook {
         lists.insert(key, found.clone());
         Ok(found)
     }
-}
-
-fn sign(d: f32) -> i8 {
-    match d {
-        d if d > 0.0 => 1,
-        d if d < 0.0 => -1,
-        _ => 0,
-    }
-}
-
-/// A clause as it is written behind a stem: with the blank before its first word, unless it begins with a comma.
-fn written(clause: &str) -> String {
-    let joint = if clause.starts_with(',') { "" } else { " " };
-    format!("{joint}{clause}")
 }
 
 #[cfg(test)]

@@ -22,14 +22,16 @@ use crate::trunk::Trunk;
 /// A clause to be written.
 #[derive(Clone, Debug)]
 pub struct ClauseRequest {
-    pub(super) asked: Asked,
+    /// What the decoder is asked, and under which shield.
+    pub asked: Asked,
     /// The final punctuation of the sentence.
-    pub(super) punctuation: String,
+    pub punctuation: String,
     /// The text before the clause, as far as the sense reader looks back.
-    pub(super) before: Arc<str>,
-    pub(super) options: SampleOptions,
+    pub before: Arc<str>,
+    /// How its tokens are drawn.
+    pub options: SampleOptions,
     /// Which random stream of the seed in `options`.
-    pub(super) stream: u64,
+    pub stream: u64,
 }
 
 /// A clause that was written.

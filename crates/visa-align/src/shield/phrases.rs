@@ -1,4 +1,4 @@
-//! A closed set of clauses, walked token by token: under it a decoder chooses among what people wrote (constrained
+//! A closed set of clauses, walked token by token: under it a decoder chooses among what was written (constrained
 //! decoding over a prefix tree, as in GENRE, arXiv 2010.00904; the tree is a sorted list here).
 
 use std::ops::Range;

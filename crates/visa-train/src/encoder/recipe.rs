@@ -238,7 +238,7 @@ pub struct SenseTask {
     pub portable: PathBuf,
     /// What the target is where such a clause stands behind another of these sentences.
     pub elsewhere: f32,
-    /// A file of clauses that a person has read where the rewriter put them (JSON Lines); none if empty.
+    /// A file of verdicts on clauses behind sentences (JSON Lines); none if empty.
     pub labelled: PathBuf,
     /// Weight of such a case beside the others.
     pub labelled_weight: f32,

@@ -1,9 +1,9 @@
-//! The sense reader: does a clause belong behind a sentence, as what a person wrote for it does?
+//! The sense reader: does a clause belong behind a sentence, as what was written for it does?
 //!
 //! A small decoder writes good grammar and little sense, and a likelihood of its own cannot see that. A discriminator over the
 //! shared encoder can: it learns to tell the clause that was written for a sentence from what the rewriter itself puts there,
 //! and from what was written for another sentence. Its logit estimates log p(written) − log p(drawn), by which samples of a language model are
-//! ranked as by an energy (noise-contrastive estimation; Deng et al. 2020, arXiv 2004.11714). What a person said of clauses that the
+//! ranked as by an energy (noise-contrastive estimation; Deng et al. 2020, arXiv 2004.11714). What a verdict says of clauses that the
 //! rewriter had chosen counts more, since that is where it is asked.
 
 use std::collections::{HashMap, HashSet};
@@ -13,16 +13,16 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
-use visa_align::embedded::{AFTER_LIMIT, Asker, fits};
+use visa_align::embedded::{AFTER_LIMIT, ClauseRequest, Writer, fits};
+use visa_align::format;
 use visa_align::head::{HeadKind, Output};
 use visa_align::shield::{Editable, MAX_CLAUSE, editable};
-use visa_nn::sample::{Constraint, Finish, Generator, Request, SampleOptions};
-use visa_nn::{Encoding, Engine, WeightType};
+use visa_nn::sample::SampleOptions;
+use visa_nn::{Encoding, WeightType};
 
 use super::{Example, Fitted, Model, Recipe, Target, Trained, fit, measure};
 use crate::pairs::row::in_context;
 use crate::pairs::{Pair, PairsRecipe, Split, written};
-use crate::rewriter::policy;
 use crate::{Error, Metrics, Result, RunContext};
 
 /// Clauses drawn together.
@@ -56,7 +56,7 @@ struct Case {
     origin: Origin,
 }
 
-/// Clauses behind one sentence that a person has read.
+/// Verdicts on clauses behind one sentence.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Verdicts {
@@ -175,8 +175,8 @@ fn places(pairs: &[Pair], portable: bool) -> Vec<Place> {
 /// For some places, by their number, what the rewriter writes there for the same wish.
 fn drawn(recipe: &Recipe, places: &[Place], context: &RunContext) -> Result<Vec<(usize, String)>> {
     let task = &recipe.sense;
-    let (decoder, asker) = policy::load(&task.rewriter, None, recipe.seed)?;
-    let engine = Engine::new(&decoder, WeightType::native())?;
+    let failed = |e: visa_align::AlignError| Error::Input(e.to_string());
+    let writer = Writer::load(&task.rewriter, WeightType::native()).map_err(failed)?;
     let mut order: Vec<usize> = (0..places.len()).collect();
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(recipe.seed));
     order.truncate(task.drawn);
@@ -193,59 +193,32 @@ fn drawn(recipe: &Recipe, places: &[Place], context: &RunContext) -> Result<Vec<
                 doing: "drawing clauses",
             });
         }
-        let clauses = draw(&engine, &asker, places, numbers, &options, part)?;
-        for (&number, clause) in numbers.iter().zip(clauses) {
+        let (mut owners, mut requests) = (Vec::new(), Vec::new());
+        for &number in numbers {
             let place = &places[number];
-            found.extend(
-                clause
-                    .filter(|c| fits(&place.edit, c) && *c != place.clause)
-                    .map(|c| (number, c)),
-            );
+            let asked = writer
+                .asker()
+                .ask(&place.text, &place.edit, &place.wish, MAX_CLAUSE);
+            if let Some(asked) = asked.map_err(failed)? {
+                requests.push(ClauseRequest {
+                    asked,
+                    punctuation: place.text[place.edit.clause..place.edit.end].to_owned(),
+                    // Nobody reads what is drawn here for sense.
+                    before: "".into(),
+                    options: options.clone(),
+                    stream: (part * TOGETHER + requests.len()) as u64,
+                });
+                owners.push(number);
+            }
+        }
+        let clauses = writer.write(&requests.iter().collect::<Vec<_>>());
+        for (number, clause) in owners.into_iter().zip(clauses.map_err(failed)?) {
+            let place = &places[number];
+            let fresh = |c: &String| fits(&place.edit, c) && *c != place.clause;
+            found.extend(clause.map(|c| c.text).filter(fresh).map(|c| (number, c)));
         }
     }
     Ok(found)
-}
-
-fn draw(
-    engine: &Engine,
-    asker: &Asker,
-    places: &[Place],
-    numbers: &[usize],
-    options: &SampleOptions,
-    part: usize,
-) -> Result<Vec<Option<String>>> {
-    let failed = |e: visa_align::AlignError| Error::Input(e.to_string());
-    let mut asked = Vec::with_capacity(numbers.len());
-    for &number in numbers {
-        let place = &places[number];
-        let one = asker.ask(&place.text, &place.edit, &place.wish, MAX_CLAUSE);
-        asked.push(one.map_err(failed)?);
-    }
-    let mut shields: Vec<_> = asked.iter().flatten().map(|a| a.shield.clone()).collect();
-    let mut constraints: Vec<Box<dyn Constraint + '_>> = (shields.iter_mut())
-        .map(|shield| Box::new(shield) as Box<dyn Constraint + '_>)
-        .collect();
-    let requests: Vec<Request<'_>> = (asked.iter().flatten().enumerate())
-        .map(|(i, one)| Request {
-            prompt: &one.prompt,
-            options,
-            stream: (part * TOGETHER + i) as u64,
-        })
-        .collect();
-    let mut written = Generator::over(engine)
-        .requests(&requests, &mut constraints)?
-        .into_iter();
-    let read = |one: &Option<visa_align::embedded::Asked>| {
-        let Some(one) = one else { return Ok(None) };
-        let Some(out) = written.next().filter(|o| o.finish == Finish::Constraint) else {
-            return Ok(None);
-        };
-        asker
-            .clause(&out.ids, one.terminator)
-            .map(Some)
-            .map_err(failed)
-    };
-    asked.iter().map(read).collect()
 }
 
 /// The cases to learn from, and those of held-out topics: what was written, what was drawn, and what was written for another
@@ -255,7 +228,7 @@ fn cases(recipe: &Recipe, places: &[Place], drawn: &[(usize, String)]) -> (Vec<C
     let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed ^ 0x5E45E);
     let mut alike: HashMap<[i8; 10], Vec<usize>> = HashMap::new();
     for (i, place) in places.iter().enumerate() {
-        alike.entry(signs(&place.wish)).or_default().push(i);
+        alike.entry(format::ways(&place.wish)).or_default().push(i);
     }
     let portable: Vec<usize> = (0..places.len()).filter(|&i| places[i].portable).collect();
     let (mut train, mut held) = (Vec::new(), Vec::new());
@@ -284,7 +257,7 @@ fn cases(recipe: &Recipe, places: &[Place], drawn: &[(usize, String)]) -> (Vec<C
                 add(other, &place.clause, task.elsewhere, Origin::Written);
             }
         }
-        let others = &alike[&signs(&place.wish)];
+        let others = &alike[&format::ways(&place.wish)];
         let other = &places[others[rng.random_range(0..others.len())]];
         if !other.portable && other.text != place.text && fits(&place.edit, &other.clause) {
             add(i, &other.clause, 0.0, Origin::Swapped);
@@ -296,11 +269,7 @@ fn cases(recipe: &Recipe, places: &[Place], drawn: &[(usize, String)]) -> (Vec<C
     (train, held)
 }
 
-fn signs(wish: &[f32; 10]) -> [i8; 10] {
-    wish.map(|d| d.partial_cmp(&0.0).map_or(0, |o| o as i8))
-}
-
-/// The cases of a file that a person has read.
+/// The cases of a file of verdicts.
 fn labelled(path: &Path) -> Result<Vec<Case>> {
     let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
     let mut cases = Vec::new();
@@ -333,7 +302,7 @@ fn scores(model: &Model, tokens: &[Encoding]) -> Result<Vec<f32>> {
 /// Of the labelled cases one in so many, those with the highest logits, are what use would choose.
 const CHOSEN: usize = 20;
 
-/// How often what belongs has the higher logit, of all pairs with what does not: what a person called good or not, then what was
+/// How often what belongs has the higher logit, of all pairs with what does not: what was called good or not, then what was
 /// written and what was drawn or belongs to another sentence. What there is none of is not measured.
 fn measured(cases: &[Case], logits: &[f32]) -> Metrics {
     let of = |origin: Origin, good: bool| -> Vec<f32> {

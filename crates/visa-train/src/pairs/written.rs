@@ -103,18 +103,13 @@ fn pair(
     if terminator.is_empty() || stem.is_empty() || !clause.contains(char::is_alphabetic) {
         return None;
     }
-    let joint = if clause.starts_with([',', '.']) {
-        ""
-    } else {
-        " "
-    };
     Some(Pair {
         kind: Kind::Written,
         topic: topic.to_owned(),
         old: None,
         context: before[before.len().saturating_sub(2)..].join(" "),
         stem: stem.to_owned(),
-        clause: format!("{joint}{clause}"),
+        clause: format::behind_stem(clause),
         terminator: terminator.to_owned(),
         shift: Some(shift),
     })
