@@ -115,7 +115,7 @@ pub fn train(recipe: &SftRecipe, context: &RunContext) -> Result<Summary> {
     )?;
     if !recipe.book.as_os_str().is_empty() {
         let dir = context.out.join("model");
-        let pairs = written::pairs(&recipe.book)?;
+        let pairs = written::read(&recipe.book)?.pairs();
         let clauses = pairs
             .iter()
             .filter_map(|p| Some((p.clause.as_str(), p.shift.as_ref()?)));

@@ -142,7 +142,10 @@ impl<'t> Sentence<'t> {
     /// `None` for what is not to be edited.
     fn new(text: &'t str, range: Range<usize>, last: bool) -> Option<Self> {
         let whole = &text[range.clone()];
-        let start = range.start + whole.len() - whole.trim_start().len();
+        // A bar parts a post's title from its text.
+        let inner = whole.trim_start();
+        let inner = inner.strip_prefix("| ").unwrap_or(inner).trim_start();
+        let start = range.start + whole.len() - inner.len();
         let end = range.end - (whole.len() - whole.trim_end().len());
         if start >= end {
             return None;
@@ -155,13 +158,16 @@ impl<'t> Sentence<'t> {
         let words = body.split_whitespace().count();
         let ends_in_letter = body.chars().next_back().is_some_and(char::is_alphanumeric);
         // One sentence without an end may close a text; elsewhere it is a heading or a fragment.
-        let ended = matches!(mark, "." | "!") || (mark.is_empty() && last);
-        let line_break = body.contains('\n');
+        let ended = match mark {
+            "" => last,
+            // What is broken off or shouted still states.
+            mark => !mark.contains('?'),
+        };
         let marked = body.starts_with(['#', '>', '|', '`', '<', '*', '=']);
         let fits = (MIN_WORDS..=MAX_WORDS).contains(&words)
             && ends_in_letter
             && ended
-            && !line_break
+            && flows(body)
             && !marked;
         fits.then_some(Self {
             text,
@@ -191,6 +197,17 @@ impl<'t> Sentence<'t> {
         let clause_words = body[at..].split_whitespace().filter(|w| *w != ",").count();
         (stem_words >= 3 && clause_words >= 3).then(|| self.start + at..self.body_end)
     }
+}
+
+/// Fewest characters of a line that was broken because it was full.
+const FULL_LINE: usize = 40;
+
+/// Whether the lines of a sentence are broken only where they are full, as in mails.
+fn flows(body: &str) -> bool {
+    let lines: Vec<&str> = body.split('\n').collect();
+    let (_, full) = lines.split_last().unwrap_or((&"", &[]));
+    full.iter().all(|line| line.chars().count() >= FULL_LINE)
+        && lines.iter().all(|line| !line.trim().is_empty())
 }
 
 /// Whether a position lies between code fences.

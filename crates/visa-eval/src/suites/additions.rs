@@ -43,7 +43,7 @@ pub(super) fn run(setting: &Setting) -> Result<Report, EvalError> {
 }
 
 fn additions() -> Vec<Pair> {
-    written::parse(ADDITIONS).expect("the committed additions parse")
+    (written::parse(ADDITIONS).expect("the committed additions parse")).pairs()
 }
 
 fn read(

@@ -234,39 +234,30 @@ impl Default for NliTask {
 pub struct SenseTask {
     /// The folder of written clauses ([`crate::pairs::written`]).
     pub written: PathBuf,
-    /// A folder of clauses that make sense behind most sentences of their kind; none if empty.
-    pub portable: PathBuf,
-    /// What the target is where such a clause stands behind another of these sentences.
+    /// What the target is where a clause of a speech act stands behind a sentence of another.
     pub elsewhere: f32,
     /// A file of verdicts on clauses behind sentences (JSON Lines); none if empty.
     pub labelled: PathBuf,
     /// Weight of such a case beside the others.
     pub labelled_weight: f32,
-    /// The rewriter's folder, whose clauses it learns to tell from these.
-    pub rewriter: PathBuf,
-    /// How many clauses the rewriter writes.
-    pub drawn: usize,
-    /// At which temperature.
-    pub temperature: f64,
-    /// Share of the written clauses that is drawn in an epoch.
+    /// Share of the clauses of paragraphs that is drawn in an epoch.
     pub written_rate: f64,
     /// Share of the sentences that are shown with another's clause in an epoch; below 1.
     pub swapped_rate: f64,
+    /// Share of the clauses of acts, where they belong and where not, that is drawn in an epoch.
+    pub act_rate: f64,
 }
 
 impl Default for SenseTask {
     fn default() -> Self {
         Self {
             written: "recipes/written".into(),
-            portable: PathBuf::new(),
-            elsewhere: 0.7,
+            elsewhere: 0.2,
             labelled: PathBuf::new(),
             labelled_weight: 4.0,
-            rewriter: "models/rewriter".into(),
-            drawn: 20_000,
-            temperature: 0.7,
             written_rate: 0.3,
             swapped_rate: 0.1,
+            act_rate: 0.3,
         }
     }
 }

@@ -1,55 +1,42 @@
 //! The sense reader: does a clause belong behind a sentence, as what was written for it does?
 //!
 //! A small decoder writes good grammar and little sense, and a likelihood of its own cannot see that. A discriminator over the
-//! shared encoder can: it learns to tell the clause that was written for a sentence from what the rewriter itself puts there,
-//! and from what was written for another sentence. Its logit estimates log p(written) − log p(drawn), by which samples of a language model are
-//! ranked as by an energy (noise-contrastive estimation; Deng et al. 2020, arXiv 2004.11714). What a verdict says of clauses that the
-//! rewriter had chosen counts more, since that is where it is asked.
+//! shared encoder can, by which samples of a language model are ranked as by an energy (Deng et al. 2020, arXiv 2004.11714). It
+//! learns to tell the clause that was written for a sentence from what was written for another one, and for another speech act. What a
+//! verdict says of clauses that the rewriter had chosen counts more, since that is where it is asked.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 
-use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
-use visa_align::embedded::{AFTER_LIMIT, ClauseRequest, Writer, fits};
+use visa_align::embedded::fits;
 use visa_align::format;
 use visa_align::head::{HeadKind, Output};
-use visa_align::shield::{Editable, MAX_CLAUSE, editable};
-use visa_nn::sample::SampleOptions;
-use visa_nn::{Encoding, WeightType};
+use visa_align::shield::{Edit, Editable, editable};
+use visa_nn::Encoding;
 
 use super::{Example, Fitted, Model, Recipe, Target, Trained, fit, measure};
 use crate::pairs::row::in_context;
-use crate::pairs::{Pair, PairsRecipe, Split, written};
+use crate::pairs::written::{Act, Written};
+use crate::pairs::{Pair, Split, written};
 use crate::{Error, Metrics, Result, RunContext};
-
-/// Clauses drawn together.
-const TOGETHER: usize = 512;
-
-/// A sentence that bears a clause, with the one that was written for it.
-struct Place {
-    text: String,
-    edit: Editable,
-    clause: String,
-    wish: [f32; 10],
-    split: Split,
-    portable: bool,
-}
 
 /// Where a case comes from.
 #[derive(Clone, Copy, PartialEq)]
 enum Origin {
     Written,
-    Drawn,
     Swapped,
+    Act,
     Labelled,
 }
 
 /// What may stand behind a sentence, and how likely it belongs there.
 #[derive(Clone)]
 struct Case {
+    /// What it is held out by.
+    topic: String,
     before: String,
     clause: String,
     sense: f32,
@@ -80,37 +67,21 @@ const HELD: f64 = 0.1;
 /// Trains and measures on held-out sentences.
 ///
 /// # Errors
-/// A folder without clauses, a rewriter that cannot be loaded, and whatever stops training.
+/// A folder without clauses, verdicts that cannot be read, and whatever stops training.
 pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)> {
     context.save_recipe(recipe)?;
     let task = &recipe.sense;
-    let mut pairs = written::pairs(&task.written)?;
-    let mut portable = Vec::new();
-    if !task.portable.as_os_str().is_empty() {
-        portable = written::pairs(&task.portable)?;
-        // The one folder may lie in the other.
-        let sentences: HashSet<&str> = portable.iter().map(|p| p.topic.as_str()).collect();
-        pairs.retain(|p| !sentences.contains(p.topic.as_str()));
-    }
-    let mut places = places(&pairs, false);
-    places.extend(self::places(&portable, true));
-    let drawn = drawn(recipe, &places, context)?;
-    let (mut cases, mut held) = cases(recipe, &places, &drawn);
+    let Written { paragraphs, acts } = written::read(&task.written)?;
+    let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed ^ 0x5E45E);
+    let mut cases = of_paragraphs(&paragraphs, &mut rng);
+    cases.extend(of_acts(&acts, task.elsewhere, &mut rng));
     if !task.labelled.as_os_str().is_empty() {
-        for case in labelled(&task.labelled)? {
-            // All that was read behind one sentence is learnt, or all is held out.
-            match Split::of(&case.before, HELD, 0.0) {
-                Split::Train => cases.push(case),
-                _ => held.push(case),
-            }
-        }
+        cases.extend(labelled(&task.labelled)?);
     }
-    context.say(&format!(
-        "{} sentences with a clause, {} cases, {} held out",
-        places.len(),
-        cases.len(),
-        held.len()
-    ));
+    // All that stands behind one sentence is learnt, or all is held out.
+    let (cases, held): (Vec<Case>, Vec<Case>) =
+        (cases.into_iter()).partition(|case| Split::of(&case.topic, HELD, 0.0) == Split::Train);
+    context.say(&format!("{} cases, {} held out", cases.len(), held.len()));
     let model = Model::new(
         recipe,
         HeadKind::Sense,
@@ -131,7 +102,8 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
             rate: match case.origin {
                 Origin::Written => task.written_rate,
                 Origin::Swapped => task.swapped_rate,
-                Origin::Drawn | Origin::Labelled => 1.0,
+                Origin::Act => task.act_rate,
+                Origin::Labelled => 1.0,
             },
         })
         .collect();
@@ -151,122 +123,98 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
     Ok((fitted, report))
 }
 
-fn places(pairs: &[Pair], portable: bool) -> Vec<Place> {
-    let shares = PairsRecipe::default();
-    let of = |pair: &Pair| {
-        let text = in_context(&pair.context, &pair.before());
-        let start = text.len() - pair.before().len();
-        let edit = editable(&text)
-            .into_iter()
-            .find(|edit| edit.start == start && edit.end == text.len())?;
-        let wish = pair.shift.filter(|s| s.iter().any(|d| *d != 0.0))?;
-        fits(&edit, &pair.clause).then(|| Place {
-            text,
-            edit,
-            clause: pair.clause.clone(),
-            wish,
-            split: Split::of(&pair.topic, shares.valid_share, shares.test_share),
-            portable,
-        })
-    };
-    pairs.iter().filter_map(of).collect()
+/// The place that a written clause has in its text, if the shield lets a clause stand there.
+fn place(pair: &Pair) -> Option<(String, Editable)> {
+    let text = in_context(&pair.context, &pair.before());
+    let start = text.len() - pair.before().len();
+    let edit = editable(&text)
+        .into_iter()
+        .find(|edit| edit.start == start && edit.end == text.len())?;
+    Some((text, edit))
 }
 
-/// For some places, by their number, what the rewriter writes there for the same wish.
-fn drawn(recipe: &Recipe, places: &[Place], context: &RunContext) -> Result<Vec<(usize, String)>> {
-    let task = &recipe.sense;
-    let failed = |e: visa_align::AlignError| Error::Input(e.to_string());
-    let writer = Writer::load(&task.rewriter, WeightType::native()).map_err(failed)?;
-    let mut order: Vec<usize> = (0..places.len()).collect();
-    order.shuffle(&mut ChaCha8Rng::seed_from_u64(recipe.seed));
-    order.truncate(task.drawn);
-    let options = SampleOptions {
-        temperature: task.temperature,
-        seed: recipe.seed,
-        max_tokens: MAX_CLAUSE + AFTER_LIMIT,
-        ..SampleOptions::default()
-    };
-    let mut found = Vec::with_capacity(order.len());
-    for (part, numbers) in order.chunks(TOGETHER).enumerate() {
-        if context.stop.load(std::sync::atomic::Ordering::Relaxed) {
-            return Err(Error::InterruptedEarly {
-                doing: "drawing clauses",
-            });
-        }
-        let (mut owners, mut requests) = (Vec::new(), Vec::new());
-        for &number in numbers {
-            let place = &places[number];
-            let asked = writer
-                .asker()
-                .ask(&place.text, &place.edit, &place.wish, MAX_CLAUSE);
-            if let Some(asked) = asked.map_err(failed)? {
-                requests.push(ClauseRequest {
-                    asked,
-                    punctuation: place.text[place.edit.clause..place.edit.end].to_owned(),
-                    // Nobody reads what is drawn here for sense.
-                    before: "".into(),
-                    options: options.clone(),
-                    stream: (part * TOGETHER + requests.len()) as u64,
-                });
-                owners.push(number);
-            }
-        }
-        let clauses = writer.write(&requests.iter().collect::<Vec<_>>());
-        for (number, clause) in owners.into_iter().zip(clauses.map_err(failed)?) {
-            let place = &places[number];
-            let fresh = |c: &String| fits(&place.edit, c) && *c != place.clause;
-            found.extend(clause.map(|c| c.text).filter(fresh).map(|c| (number, c)));
-        }
-    }
-    Ok(found)
-}
-
-/// The cases to learn from, and those of held-out topics: what was written, what was drawn, and what was written for another
-/// sentence and the same values.
-fn cases(recipe: &Recipe, places: &[Place], drawn: &[(usize, String)]) -> (Vec<Case>, Vec<Case>) {
-    let task = &recipe.sense;
-    let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed ^ 0x5E45E);
+/// What was written behind each sentence, and what was written for another sentence and the same values.
+fn of_paragraphs(pairs: &[Pair], rng: &mut ChaCha8Rng) -> Vec<Case> {
+    let mut places = Vec::new();
     let mut alike: HashMap<[i8; 10], Vec<usize>> = HashMap::new();
-    for (i, place) in places.iter().enumerate() {
-        alike.entry(format::ways(&place.wish)).or_default().push(i);
-    }
-    let portable: Vec<usize> = (0..places.len()).filter(|&i| places[i].portable).collect();
-    let (mut train, mut held) = (Vec::new(), Vec::new());
-    let mut add = |at: usize, clause: &str, sense: f32, origin: Origin| {
-        let place = &places[at];
-        let case = Case {
-            before: place.text[..place.edit.stem].to_owned(),
-            clause: clause.to_owned(),
-            sense,
-            origin,
+    for pair in pairs {
+        let Some(wish) = pair.shift.filter(|s| s.iter().any(|d| *d != 0.0)) else {
+            continue;
         };
-        match place.split {
-            Split::Train => train.push(case),
-            // What makes sense in many places is no measure.
-            _ if !place.portable => held.push(case),
-            _ => {}
+        if let Some((text, edit)) = place(pair).filter(|(_, edit)| fits(edit, &pair.clause)) {
+            alike
+                .entry(format::ways(&wish))
+                .or_default()
+                .push(places.len());
+            places.push((text, edit, pair, format::ways(&wish)));
         }
-    };
-    for (i, place) in places.iter().enumerate() {
-        add(i, &place.clause, 1.0, Origin::Written);
-        // A portable clause may stand behind most sentences of its kind; without this the reader would learn to refuse
-        // whatever can stand in several places.
-        if place.portable {
-            let other = portable[rng.random_range(0..portable.len())];
-            if places[other].edit.bears_reasons == place.edit.bears_reasons {
-                add(other, &place.clause, task.elsewhere, Origin::Written);
+    }
+    let mut cases = Vec::new();
+    for (text, edit, pair, ways) in &places {
+        let mut add = |clause: &str, sense: f32, origin: Origin| {
+            cases.push(Case {
+                topic: pair.topic.clone(),
+                before: text[..edit.stem].to_owned(),
+                clause: clause.to_owned(),
+                sense,
+                origin,
+            });
+        };
+        add(&pair.clause, 1.0, Origin::Written);
+        let others = &alike[ways];
+        let (other, _, swapped, _) = &places[others[rng.random_range(0..others.len())]];
+        if other != text && fits(edit, &swapped.clause) {
+            add(&swapped.clause, 0.0, Origin::Swapped);
+        }
+    }
+    cases
+}
+
+/// Sentences that each clause of an act is shown behind: some of its act, where it belongs, and as many of others, where it seldom does.
+const SHOWN: usize = 4;
+
+fn of_acts(acts: &[Act], elsewhere: f32, rng: &mut ChaCha8Rng) -> Vec<Case> {
+    let places: Vec<Vec<(&str, Editable)>> = (acts.iter())
+        .map(|act| {
+            let sentences = act.sentences.iter();
+            let editable = |s: &str| {
+                editable(s)
+                    .into_iter()
+                    .find(|e| e.start == 0 && e.end == s.len())
+            };
+            sentences
+                .filter_map(|s| Some((s.as_str(), editable(s)?)))
+                .collect()
+        })
+        .collect();
+    let mut cases = Vec::new();
+    for (at, act) in acts.iter().enumerate() {
+        for (clause, _) in &act.clauses {
+            for nth in 0..2 * SHOWN {
+                let own = nth < SHOWN;
+                let which = if own {
+                    at
+                } else {
+                    rng.random_range(0..acts.len())
+                };
+                let sentences = &places[which];
+                if sentences.is_empty() || own != (which == at) {
+                    continue;
+                }
+                let (sentence, edit) = &sentences[rng.random_range(0..sentences.len())];
+                if edit.edit == Edit::Extend && fits(edit, clause) {
+                    cases.push(Case {
+                        topic: (*sentence).to_owned(),
+                        before: sentence[..edit.stem].to_owned(),
+                        clause: clause.clone(),
+                        sense: if own { 1.0 } else { elsewhere },
+                        origin: Origin::Act,
+                    });
+                }
             }
         }
-        let others = &alike[&format::ways(&place.wish)];
-        let other = &places[others[rng.random_range(0..others.len())]];
-        if !other.portable && other.text != place.text && fits(&place.edit, &other.clause) {
-            add(i, &other.clause, 0.0, Origin::Swapped);
-        }
     }
-    for (at, clause) in drawn {
-        add(*at, clause, 0.0, Origin::Drawn);
-    }
-    (train, held)
+    cases
 }
 
 /// The cases of a file of verdicts.
@@ -278,6 +226,7 @@ fn labelled(path: &Path) -> Result<Vec<Case>> {
             .map_err(|e| Error::data(path, format!("line {}: {e}", number + 1)))?;
         for (clauses, sense) in [(read.good, 1.0), (read.weak, WEAK), (read.bad, 0.0)] {
             cases.extend(clauses.into_iter().map(|clause| Case {
+                topic: read.before.clone(),
                 before: read.before.clone(),
                 clause,
                 sense,
@@ -302,8 +251,8 @@ fn scores(model: &Model, tokens: &[Encoding]) -> Result<Vec<f32>> {
 /// Of the labelled cases one in so many, those with the highest logits, are what use would choose.
 const CHOSEN: usize = 20;
 
-/// How often what belongs has the higher logit, of all pairs with what does not: what was called good or not, then what was
-/// written and what was drawn or belongs to another sentence. What there is none of is not measured.
+/// How often what belongs has the higher logit, of all pairs with what does not: what was called good or not, what was written for
+/// the sentence or for another, and for its act or for another. What there is none of is not measured.
 fn measured(cases: &[Case], logits: &[f32]) -> Metrics {
     let of = |origin: Origin, good: bool| -> Vec<f32> {
         (cases.iter().zip(logits))
@@ -311,16 +260,12 @@ fn measured(cases: &[Case], logits: &[f32]) -> Metrics {
             .map(|(_, z)| *z)
             .collect()
     };
-    let written = of(Origin::Written, true);
     let pairs = [
-        (
-            "labelled",
-            of(Origin::Labelled, true),
-            of(Origin::Labelled, false),
-        ),
-        ("drawn", written.clone(), of(Origin::Drawn, false)),
-        ("swapped", written, of(Origin::Swapped, false)),
-    ];
+        ("labelled", Origin::Labelled, Origin::Labelled),
+        ("act", Origin::Act, Origin::Act),
+        ("swapped", Origin::Written, Origin::Swapped),
+    ]
+    .map(|(name, high, low)| (name, of(high, true), of(low, false)));
     let mut metrics = Metrics::new();
     for (name, high, low) in pairs {
         if !high.is_empty() && !low.is_empty() {
@@ -348,43 +293,69 @@ mod tests {
     use std::fmt::Write as _;
     use std::sync::atomic::AtomicBool;
 
-    use visa_align::embedded::Phrasebook;
     use visa_align::{Sense, Sensible, Trunk};
+    use visa_nn::WeightType;
 
     use super::*;
     use crate::encoder::tests;
 
-    const PHRASES: [&str; 4] = [
+    const CLAUSES: [&str; 4] = [
         "++se so that all are safe",
         "++be , which is kind to us",
         "--se so that none is safe",
         "--be , which is of no use",
     ];
 
-    /// Twenty paragraphs of two sentences with a clause each, which the same words follow.
-    fn clauses(word: &str) -> String {
+    /// Twenty paragraphs of two sentences with a clause each, and two acts.
+    fn written() -> String {
         let mut text = String::new();
-        for i in 0..20 {
-            let phrase = PHRASES[i % 4];
+        for (i, clause) in CLAUSES.iter().cycle().take(20).enumerate() {
             let _ = write!(
                 text,
-                "P\nS You should keep the {word} {i} here.\n{phrase} in {word}\nS You must take it home then.\n{phrase} then\n"
+                "P\nS You should keep the door {i} here.\n{clause} in here\nS You must take it home then.\n{clause} then\n"
             );
+        }
+        for word in ["cup", "box"] {
+            text += "A\n";
+            for i in 0..20 {
+                let _ = writeln!(text, "S You should keep the {word} {i} here.");
+            }
+            for clause in CLAUSES {
+                let _ = writeln!(text, "{clause} in the {word}");
+            }
         }
         text
     }
 
     #[test]
-    fn a_reader_is_trained_from_what_was_written_drawn_and_read() {
+    fn a_clause_of_an_act_belongs_behind_its_sentences() {
+        let acts = written::parse(&written()).unwrap().acts;
+        let cases = of_acts(&acts, 0.2, &mut ChaCha8Rng::seed_from_u64(1));
+        for case in &cases {
+            let word = |text: &str| ["cup", "box"].map(|w| text.contains(w));
+            let own = word(&case.before) == word(&case.clause);
+            assert_eq!(
+                case.sense,
+                if own { 1.0 } else { 0.2 },
+                "{} | {}",
+                case.before,
+                case.clause
+            );
+        }
+        let elsewhere = cases.iter().filter(|c| c.sense < 1.0).count();
+        assert!(
+            cases.len() - elsewhere == 8 * SHOWN && elsewhere > 4,
+            "{elsewhere}"
+        );
+    }
+
+    #[test]
+    fn a_reader_is_trained_from_what_was_written_and_read() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         tests::trunk(&at("encoder"));
-        visa_align::testing::rewriter(&at("rewriter"));
-        let book = Phrasebook::parse(&PHRASES.join("\n")).unwrap();
-        book.save(&at("rewriter")).unwrap();
-        std::fs::create_dir_all(at("written/portable")).unwrap();
-        std::fs::write(at("written/a.txt"), clauses("door")).unwrap();
-        std::fs::write(at("written/portable/b.txt"), clauses("cup")).unwrap();
+        std::fs::create_dir(at("written")).unwrap();
+        std::fs::write(at("written/a.txt"), written()).unwrap();
         let labelled: String = (0..60)
             .map(|i| {
                 format!(
@@ -397,10 +368,7 @@ mod tests {
         recipe.head.pooling = visa_align::head::Pooling::Segments;
         recipe.sense = super::super::recipe::SenseTask {
             written: at("written"),
-            portable: at("written/portable"),
             labelled: at("labelled.jsonl"),
-            rewriter: at("rewriter"),
-            drawn: 60,
             written_rate: 1.0,
             ..recipe.sense
         };

@@ -47,11 +47,11 @@ const BARE: usize = 4;
 /// are drawn in an epoch. Topics that rewriting pairs hold out by default are left out.
 ///
 /// # Errors
-/// As [`written::pairs`].
+/// As [`written::read`].
 pub fn additions(folder: &Path, count: usize) -> Result<Vec<Signed>> {
     let shares = crate::pairs::PairsRecipe::default();
     let held = |topic: &str| Split::of(topic, shares.valid_share, shares.test_share);
-    let mut pairs = written::pairs(folder)?;
+    let mut pairs = written::read(folder)?.pairs();
     pairs.retain(|pair| held(&pair.topic) == Split::Train);
     let mut texts = Vec::with_capacity(pairs.len());
     for (i, pair) in pairs.iter().enumerate() {

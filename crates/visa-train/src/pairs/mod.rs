@@ -272,7 +272,7 @@ fn gather(recipe: &PairsRecipe, context: &RunContext) -> Result<Vec<Row>> {
         pairs.push(ours(Kind::Contrast, plus, Some(minus.clause)));
     }
     if !recipe.written.as_os_str().is_empty() {
-        let written = written::pairs(&recipe.written)?;
+        let written = written::read(&recipe.written)?.pairs();
         context.say(&format!("{} written clauses", written.len()));
         pairs.extend(written);
     }

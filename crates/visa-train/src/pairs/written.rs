@@ -13,6 +13,16 @@
 //! values that it speaks by their first two letters (`sd`, `st` … for those of two words): `++` embraces strongly, `+` weakly,
 //! `-` and `--` reject, and `0` speaks none. It begins with its comma, with a full stop where it is a sentence of its own, or
 //! with the word behind the blank. What is good is not judged here.
+//!
+//! ```text
+//! A
+//! S Please bring your identity card.
+//! S Return the key to the front desk.
+//! ++se , so that we can keep everybody safe
+//! ```
+//!
+//! `A` begins a speech act: sentences that do one thing (ask, promise, praise, report …), and clauses of which each may stand
+//! behind any of them, whatever it is about.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,32 +55,100 @@ pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// All clauses of a folder; those of one paragraph are about one thing.
+/// Sentences that each clause of an act is put behind, in turn.
+const BEHIND: usize = 3;
+
+/// Sentences of one speech act, and clauses of which each may stand behind any of them, with the values that it speaks (circle order).
+#[derive(Debug, Default, PartialEq)]
+pub struct Act {
+    /// Whole sentences.
+    pub sentences: Vec<String>,
+    /// As [`Pair::clause`].
+    pub clauses: Vec<(String, [f32; 10])>,
+}
+
+impl Act {
+    /// Each clause behind some sentences.
+    fn pairs(&self) -> impl Iterator<Item = Pair> {
+        let behind =
+            |i: usize, nth: usize| &self.sentences[(BEHIND * i + nth) % self.sentences.len()];
+        let most = BEHIND.min(self.sentences.len());
+        (self.clauses.iter().enumerate()).flat_map(move |(i, (clause, shift))| {
+            (0..most).filter_map(move |nth| {
+                let sentence = behind(i, nth);
+                pair(sentence, &[], clause, *shift, sentence)
+            })
+        })
+    }
+}
+
+/// What was written: clauses for their own sentences, and clauses for sentences of a kind.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Clauses of paragraphs; those of one paragraph are about one thing.
+    pub paragraphs: Vec<Pair>,
+    /// Speech acts.
+    pub acts: Vec<Act>,
+}
+
+impl Written {
+    /// All clauses behind sentences: those of paragraphs, then those of acts.
+    pub fn pairs(self) -> Vec<Pair> {
+        let mut pairs = self.paragraphs;
+        pairs.extend(self.acts.iter().flat_map(Act::pairs));
+        pairs
+    }
+}
+
+/// The text files of a folder and of the folders in it.
 ///
 /// # Errors
 /// A file that cannot be read, or the line that is neither a sentence nor a clause of one.
-pub fn pairs(folder: &Path) -> Result<Vec<Pair>> {
-    let mut pairs = Vec::new();
+pub fn read(folder: &Path) -> Result<Written> {
+    let mut all = Written::default();
     for file in files(folder)? {
         let text = fs::read_to_string(&file).map_err(Error::io(&file))?;
-        pairs.extend(parse(&text).map_err(|detail| Error::data(&file, detail))?);
+        let written = parse(&text).map_err(|detail| Error::data(&file, detail))?;
+        all.paragraphs.extend(written.paragraphs);
+        all.acts.extend(written.acts);
     }
-    Ok(pairs)
+    Ok(all)
 }
 
-/// The clauses of one file.
+/// One file.
 ///
 /// # Errors
 /// What is wrong, and in which line.
-pub fn parse(text: &str) -> std::result::Result<Vec<Pair>, String> {
-    let mut pairs = Vec::new();
+pub fn parse(text: &str) -> std::result::Result<Written, String> {
+    let Written {
+        mut paragraphs,
+        mut acts,
+    } = Written::default();
     let mut sentences: Vec<&str> = Vec::new();
+    let mut in_act = false;
     for (number, line) in text.lines().enumerate() {
         let at = |detail: &str| format!("line {}: {detail}: {line:?}", number + 1);
         match line.split_once(' ').unwrap_or((line, "")) {
             ("" | "#", _) => {}
-            ("P", "") => sentences.clear(),
-            ("S", sentence) if !sentence.trim().is_empty() => sentences.push(sentence.trim()),
+            ("P", "") => {
+                sentences.clear();
+                in_act = false;
+            }
+            ("A", "") => {
+                sentences.clear();
+                in_act = true;
+                acts.push(Act::default());
+            }
+            ("S", sentence) if !sentence.trim().is_empty() => {
+                let sentence = sentence.trim();
+                sentences.push(sentence);
+                if let Some(act) = acts.last_mut().filter(|_| in_act) {
+                    if !act.clauses.is_empty() {
+                        return Err(at("a sentence of an act behind its clauses"));
+                    }
+                    act.sentences.push(sentence.to_owned());
+                }
+            }
             (signs, clause) if signs.starts_with(['+', '-', '0']) => {
                 let Some((sentence, before)) = sentences.split_last() else {
                     return Err(at("a clause without a sentence"));
@@ -78,16 +156,23 @@ pub fn parse(text: &str) -> std::result::Result<Vec<Pair>, String> {
                 let shift = format::shift_of(signs).ok_or_else(|| {
                     at("expected signs and codes of values, such as ++be or -po+co")
                 })?;
-                pairs.push(
-                    pair(sentence, before, clause, shift, sentences[0]).ok_or_else(|| {
-                        at("expected words behind a sentence that ends in . or !")
-                    })?,
-                );
+                let before = if in_act { &[] } else { before };
+                let pair = pair(sentence, before, clause, shift, sentences[0])
+                    .ok_or_else(|| at("expected words behind a sentence that ends in . or !"))?;
+                match acts.last_mut().filter(|_| in_act) {
+                    Some(act) => act.clauses.push((pair.clause, shift)),
+                    None => paragraphs.push(pair),
+                }
             }
-            _ => return Err(at("expected P, S and a sentence, or a clause")),
+            _ => return Err(at("expected P, A, S and a sentence, or a clause")),
         }
     }
-    Ok(pairs)
+    for act in &acts {
+        if let Some(sentence) = (act.sentences.iter()).find(|s| !s.ends_with(['.', '!'])) {
+            return Err(format!("a sentence of an act ends in . or !: {sentence:?}"));
+        }
+    }
+    Ok(Written { paragraphs, acts })
 }
 
 fn pair(
@@ -133,7 +218,7 @@ pub(super) mod tests {
     #[test]
     fn a_paragraph_is_read() {
         let text = "# ours\nP\nS One came.\nS Two sat down!\n++be-po , out of love\nS It rained.\n--st because of rain\n\nP\nS New.\n+un for all\n0 . It was warm\n";
-        let pairs = parse(text).unwrap();
+        let pairs = parse(text).unwrap().pairs();
         let [first, second, third, silent] = &pairs[..] else {
             panic!("{pairs:?}");
         };
@@ -154,6 +239,23 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_clause_of_an_act_stands_behind_some_sentences_of_it() {
+        let text = "A\nS One came.\nS Two sat down!\n++be , out of love\n--st because of rain\nP\nS New.\n+un for all\n";
+        let written = parse(text).unwrap();
+        assert_eq!((written.paragraphs.len(), written.acts.len()), (1, 1));
+        assert_eq!(written.acts[0].clauses[1].0, " because of rain");
+        let after: Vec<String> = written.pairs().iter().map(Pair::after).collect();
+        let expected = [
+            "New for all.",
+            "One came, out of love.",
+            "Two sat down, out of love!",
+            "Two sat down because of rain!",
+            "One came because of rain.",
+        ];
+        assert_eq!(after, expected);
+    }
+
+    #[test]
     fn what_is_no_clause_is_named() {
         let check = |text: &str, part: &str| {
             let message = parse(text).unwrap_err();
@@ -166,13 +268,19 @@ pub(super) mod tests {
         check("S A b c?\n+be , so", "ends in . or !");
         check("S A b c.\n+be ", "expected words");
         check("Sentence.", "line 1: expected P");
+        check("A\n+be , so", "line 2: a clause without a sentence");
+        check(
+            "A\nS A b c.\n+be , so\nS D e f.",
+            "line 4: a sentence of an act",
+        );
+        check("A\nS A b?\nS A b c.\n+be , so", "ends in . or !: \"A b?\"");
     }
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "([PS#+ -]|be|[a-z.,!\\n])*") {
-            if let Ok(pairs) = parse(&text) {
-                for pair in pairs {
+        fn any_text_is_read_or_refused(text in "([PAS#+ -]|be|[a-z.,!\\n])*") {
+            if let Ok(written) = parse(&text) {
+                for pair in written.pairs() {
                     prop_assert!(pair.shift.is_some());
                     prop_assert!(pair.after().ends_with(&pair.terminator));
                 }
@@ -182,7 +290,7 @@ pub(super) mod tests {
 
     #[test]
     fn the_clauses_speak_values_and_pass_the_guards() {
-        let pairs = pairs(&folder()).unwrap();
+        let pairs = read(&folder()).unwrap().pairs();
         assert!(pairs.len() > 1000, "{}", pairs.len());
         let distinct: HashSet<(&str, &str, &str)> = pairs
             .iter()
