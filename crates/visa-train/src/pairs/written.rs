@@ -56,7 +56,7 @@ pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Sentences that each clause of an act is put behind, in turn.
-const BEHIND: usize = 3;
+const BEHIND: usize = 8;
 
 /// Sentences of one speech act, and clauses of which each may stand behind any of them, with the values that it speaks (circle order).
 #[derive(Debug, Default, PartialEq)]
