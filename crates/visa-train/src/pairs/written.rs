@@ -249,8 +249,8 @@ pub(super) mod tests {
             "New for all.",
             "One came, out of love.",
             "Two sat down, out of love!",
-            "Two sat down because of rain!",
             "One came because of rain.",
+            "Two sat down because of rain!",
         ];
         assert_eq!(after, expected);
     }
