@@ -6,6 +6,7 @@
 use visa_score::Consistency;
 use visa_values::{Profile, Target};
 
+use crate::acts::Acts;
 use crate::detector::Text;
 use crate::error::Result;
 
@@ -55,8 +56,14 @@ pub trait Values {
     fn profiles(&self, texts: &[Text]) -> Result<Vec<Profile>>;
 }
 
-/// Judges whether clauses belong where they stand.
-pub trait Sensible {
+/// Judges what sentences do and whether clauses belong where they stand.
+pub trait Sensible: std::fmt::Debug + Send + Sync {
+    /// For each text up to the end of a stem the acts that its last sentence may perform, in order; none where no remark suits.
+    ///
+    /// # Errors
+    /// A model failure.
+    fn acts(&self, before: &[&str]) -> Result<Vec<Acts>>;
+
     /// For each text up to the end of a stem, with a clause behind it, the log-odds that the clause belongs there, in order.
     ///
     /// # Errors

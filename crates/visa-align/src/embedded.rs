@@ -28,7 +28,7 @@ use crate::models::Models;
 use crate::shield::{Edit, Editable, MAX_CLAUSE, editable};
 use crate::trunk::Trunk;
 
-use combine::{Choice, combine, most_edits};
+use combine::{Choice, combine, fewest_edits, most_edits};
 
 use ask::before;
 pub use ask::{AFTER_LIMIT, Asked, Asker, edited, fits};
@@ -311,7 +311,7 @@ impl Backend for EmbeddedBackend<'_> {
         }
         let choices = self.rank(proposal, base, &places, written)?;
         let sentences = visa_score::sentences(base).len();
-        let most = most_edits(&proposal.gap, sentences);
+        let most = most_edits(&proposal.gap, sentences).min(fewest_edits(&choices, &proposal.gap));
         let sets = combine(&choices, most, proposal.n);
         Ok(sets.iter().map(|set| apply(base, &places, set)).collect())
     }

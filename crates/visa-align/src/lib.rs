@@ -4,6 +4,7 @@
 //! ([`Translator`]), a [`Backend`] proposes rewrites, detector and [`Checker`] judge them, and the [`Loop`] accepts the
 //! best, asks again, or answers the original with the reason. Nothing here trains, and nothing here prints.
 
+pub mod acts;
 pub mod backend;
 pub mod checker;
 pub mod detector;
@@ -26,6 +27,7 @@ pub mod translator;
 mod trunk;
 mod windows;
 
+pub use acts::Acts;
 pub use backend::{Backend, Consistent, Proposal, Sensible, Values};
 pub use checker::Checker;
 pub use detector::{DetectOptions, Detection, Detector, Span, Text};

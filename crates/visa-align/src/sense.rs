@@ -1,10 +1,12 @@
-//! A sentence and a clause behind it → whether the clause belongs there.
+//! A sentence → what it does; a sentence and a clause behind it → whether the clause belongs there.
 //!
 //! A small decoder writes good grammar and little sense. The sense reader was trained to tell clauses that were written for a
-//! sentence from those that the decoder puts there; its logit is the log-odds of the first, and samples are ranked by it.
+//! sentence from others, and what readers called good from the rest; its logit is the log-odds of the first, and samples are ranked by it.
+//! It was also taught which speech act a sentence performs, which decides what may be sampled at all.
 
 use std::path::Path;
 
+use crate::acts::{self, Acts};
 use crate::backend::Sensible;
 use crate::error::Result;
 use crate::head::{Input, encode_input};
@@ -13,12 +15,19 @@ use crate::trunk::{HeadModel, Trunk};
 
 /// Log-odds beyond this are no more certain.
 const CERTAIN: f32 = 8.0;
+/// The class of what performs no act that a remark suits, behind those of [`acts::NAMES`].
+pub const NO_ACT: &str = "none";
+/// A sentence is left alone if it performs none with this probability.
+const NONE: f32 = 0.5;
+/// Beside the likeliest act a sentence may perform those that have this probability.
+const LIKELY: f32 = 0.2;
 
 /// The sense reader.
 #[derive(Debug)]
 pub struct Sense {
     model: HeadModel,
-    output: usize,
+    sense: usize,
+    act: usize,
 }
 
 impl Sense {
@@ -37,13 +46,43 @@ impl Sense {
     pub fn load(dir: &Path, trunk: &Trunk) -> Result<Self> {
         let model = HeadModel::load(dir, Part::Sense, Some(trunk))?;
         Ok(Self {
-            output: model.place("sense")?,
+            sense: model.place("sense")?,
+            act: model.place("act")?,
             model,
         })
     }
 }
 
+/// The acts behind which a remark may suit, from the probability of each and of none.
+fn likely(probabilities: &[f32]) -> Acts {
+    let (acts, none) = probabilities.split_at(acts::NAMES.len());
+    if none.iter().any(|p| *p >= NONE) {
+        return Acts::NONE;
+    }
+    let most = acts.iter().copied().fold(0.0, f32::max);
+    (acts.iter().enumerate())
+        .filter(|(_, p)| **p >= most || **p >= LIKELY)
+        .fold(Acts::NONE, |all, (i, _)| all | Acts::of(i))
+}
+
 impl Sensible for Sense {
+    /// What is too long for the reader loses its beginning.
+    fn acts(&self, before: &[&str]) -> Result<Vec<Acts>> {
+        let tokens = self.model.tokens(before)?;
+        let most = self.model.head().config.max_tokens;
+        let inputs: Vec<Input> = (tokens.iter())
+            .map(|ids| {
+                let ids = &ids[ids.len().saturating_sub(most - 2)..];
+                encode_input(self.model.specials(), ids, None, most)
+            })
+            .collect();
+        let answers = self.model.run(&inputs)?;
+        Ok(answers
+            .iter()
+            .map(|answer| likely(&answer[self.act]))
+            .collect())
+    }
+
     /// What is too long for the reader loses its beginning.
     fn sense(&self, pairs: &[(&str, &str)]) -> Result<Vec<f32>> {
         let texts: Vec<&str> = pairs.iter().flat_map(|&(a, b)| [a, b]).collect();
@@ -57,9 +96,27 @@ impl Sensible for Sense {
             })
             .collect();
         let odds = |answer: Vec<Vec<f32>>| {
-            let p = answer[self.output][0];
+            let p = answer[self.sense][0];
             (p / (1.0 - p)).ln().clamp(-CERTAIN, CERTAIN)
         };
         Ok(self.model.run(&inputs)?.into_iter().map(odds).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_performs_the_likeliest_act_and_those_nearly_as_likely() {
+        let check = |set: &[(usize, f32)], expected: Acts| {
+            let mut p = [0.0; acts::NAMES.len() + 1];
+            set.iter().for_each(|&(i, x)| p[i] = x);
+            assert_eq!(likely(&p), expected, "{set:?}");
+        };
+        check(&[(2, 0.7), (3, 0.25), (4, 0.05)], Acts::of(2) | Acts::of(3));
+        check(&[(2, 0.15), (3, 0.1)], Acts::of(2));
+        check(&[(2, 0.4), (40, 0.45)], Acts::of(2));
+        check(&[(2, 0.4), (40, 0.55)], Acts::NONE);
     }
 }

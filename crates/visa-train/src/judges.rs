@@ -1,5 +1,7 @@
 //! The models that say what a text speaks and whether two texts say the same, for data and rewards.
 
+use std::sync::Arc;
+
 use visa_align::{AlignError, Consistent, Sensible, Text, Values};
 use visa_score::Consistency;
 use visa_values::Profile;
@@ -13,8 +15,8 @@ pub struct Judges<'a> {
     pub values: &'a dyn Values,
     /// Judges consistency.
     pub checker: &'a dyn Consistent,
-    /// Judges whether clauses belong where they stand, for those who ask.
-    pub sense: Option<&'a dyn Sensible>,
+    /// Judges what sentences do and whether clauses belong where they stand, for those who ask.
+    pub sense: Option<&'a Arc<dyn Sensible>>,
 }
 
 impl Judges<'_> {

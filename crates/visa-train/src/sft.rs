@@ -53,7 +53,7 @@ pub struct SftRecipe {
     pub kinds: Vec<Kind>,
     /// How often each written pair comes in a pass.
     pub written: usize,
-    /// A folder of written clauses ([`written`]) that become the rewriter's phrase book; none if empty.
+    /// A folder whose speech acts ([`written`]) become the rewriter's phrase book; none if empty.
     pub book: PathBuf,
     /// The loop.
     pub trainer: TrainerConfig,
@@ -115,10 +115,10 @@ pub fn train(recipe: &SftRecipe, context: &RunContext) -> Result<Summary> {
     )?;
     if !recipe.book.as_os_str().is_empty() {
         let dir = context.out.join("model");
-        let pairs = written::read(&recipe.book)?.pairs();
-        let clauses = pairs
-            .iter()
-            .filter_map(|p| Some((p.clause.as_str(), p.shift.as_ref()?)));
+        let acts = written::read(&recipe.book)?.acts;
+        let clauses = (acts.iter()).flat_map(|act| {
+            (act.clauses.iter()).map(|(clause, shift)| (clause.as_str(), shift, act.acts))
+        });
         Phrasebook::new(clauses)
             .save(&dir)
             .map_err(Error::io(&dir))?;

@@ -1,12 +1,14 @@
 //! A sentence and a wish → what the decoder is asked, and under which shield. Training asks by the same code, so that
 //! what is learned is what is used.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use visa_nn::{DecoderConfig, Tokenizer};
 
 use super::book::Phrasebook;
+use crate::acts::Acts;
+use crate::backend::Sensible;
 use crate::error::{AlignError, Result};
 use crate::format::Marks;
 use crate::shield::{ClauseShield, ClauseVocab, Edit, Editable};
@@ -46,6 +48,8 @@ const REPEATABLE: [&str; 40] = [
 ];
 /// Longest sequence the rewriter is trained on, in tokens.
 const TRAINED: usize = 160;
+/// Texts whose acts are remembered.
+const KEPT: usize = 4096;
 /// Tokens that a clause may need beyond its limit: the rest of a word, and the final punctuation.
 pub const AFTER_LIMIT: usize = 16;
 
@@ -56,6 +60,9 @@ pub struct Asker {
     marks: Marks,
     vocab: Arc<ClauseVocab>,
     book: Option<Arc<Phrasebook>>,
+    sense: Option<Arc<dyn Sensible>>,
+    /// Acts of texts up to the end of a stem that were read: each is asked several times.
+    read: Mutex<HashMap<Arc<str>, Acts>>,
     positions: usize,
 }
 
@@ -83,6 +90,8 @@ impl Asker {
             marks: Marks::of(&tokenizer)?,
             vocab: Arc::new(ClauseVocab::new(&tokenizer)?),
             book: None,
+            sense: None,
+            read: Mutex::default(),
             positions: config.max_position_embeddings,
             tokenizer,
         })
@@ -95,6 +104,37 @@ impl Asker {
             book: book.map(Arc::new),
             ..self
         }
+    }
+
+    /// The same, whose clauses suit what a sentence does by this reader, where there is a book.
+    #[must_use]
+    pub fn with_sense(self, sense: Option<Arc<dyn Sensible>>) -> Self {
+        Self { sense, ..self }
+    }
+
+    /// What reads sense, if anything.
+    pub(super) fn sense(&self) -> Option<&dyn Sensible> {
+        self.sense.as_deref()
+    }
+
+    /// The acts behind which a clause at a place would stand; all of them where nobody reads that.
+    fn acts(&self, text: &str, edit: &Editable) -> Result<Acts> {
+        let Some(sense) = &self.sense else {
+            return Ok(Acts::ALL);
+        };
+        let before = before(text, edit);
+        // A poisoned lock holds a whole map all the same.
+        let read = || self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(acts) = read().get(&before) {
+            return Ok(*acts);
+        }
+        let acts = sense.acts(&[&before])?.first().copied().unwrap_or_default();
+        let mut read = read();
+        if read.len() >= KEPT {
+            read.clear();
+        }
+        read.insert(before, acts);
+        Ok(acts)
     }
 
     /// The book.
@@ -113,10 +153,10 @@ impl Asker {
     }
 
     /// Asks for a clause of at most `max_clause` tokens at a place of `text`, for a wish (circle order). `None` if the
-    /// sentence is too long for the decoder even without context.
+    /// sentence is too long for the decoder even without context, or does what no phrase for the wish suits.
     ///
     /// # Errors
-    /// A text that the tokenizer cannot encode.
+    /// A text that the tokenizer cannot encode; a failure of the sense reader.
     pub fn ask(
         &self,
         text: &str,
@@ -132,11 +172,15 @@ impl Asker {
         let Some(mut shield) = ClauseShield::new(&self.vocab, &terminator, max_clause) else {
             return Ok(None);
         };
-        if let Some(book) = &self.book
-            && let Some(phrases) =
-                book.phrases(&self.tokenizer, wish, edit.bears_reasons, max_clause)?
-        {
-            shield = shield.among(&phrases);
+        if let Some(book) = &self.book {
+            let phrases =
+                |acts| book.phrases(&self.tokenizer, wish, acts, edit.bears_reasons, max_clause);
+            if phrases(Acts::ALL)?.is_some() {
+                let Some(phrases) = phrases(self.acts(text, edit)?)? else {
+                    return Ok(None);
+                };
+                shield = shield.among(&phrases);
+            }
         }
         // Whole sentences of context or none, as in training: two, else one, else none.
         for sentences in (0..=2).rev() {

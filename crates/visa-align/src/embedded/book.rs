@@ -2,10 +2,11 @@
 //!
 //! A small model knows which words go together, but hardly what makes sense; what was written for many sentences makes more. So where a rewriter's folder
 //! holds a book, the shield lets the decoder write only what stands in it for the wish, and what is learnt is which clause
-//! belongs behind which sentence. A file of lines, `++be , which is a kind thing to do` (signs as in
-//! [`format::shift_of`]), compressed by zstd.
+//! belongs behind which sentence. A file of lines, `++be:request+conduct , which is a kind thing to do` (signs as in
+//! [`format::shift_of`], and the [`Acts`] behind which it may stand; without them, behind any), compressed by zstd.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use visa_nn::Tokenizer;
 
 use super::ask::{gives_reason, joins};
+use crate::acts::Acts;
 use crate::error::{AlignError, Result};
 use crate::format::{self, WEAK};
 use crate::shield::{Phrases, writable};
@@ -35,17 +37,19 @@ type Signs = [i8; 10];
 struct Phrase {
     text: String,
     signs: Signs,
+    acts: Acts,
     /// Its tokens, once somebody has asked for them.
     ids: OnceLock<Arc<[u32]>>,
 }
 
 impl Phrase {
     /// `None` for what speaks no value, and for what the shield or the loop would refuse in any sentence.
-    fn new(shift: &[f32; 10], text: String) -> Option<Self> {
+    fn new(shift: &[f32; 10], acts: Acts, text: String) -> Option<Self> {
         let signs = format::ways(shift);
         (signs != [0; 10] && joins(&text) && writable(&text)).then_some(Self {
             text,
             signs,
+            acts,
             ids: OnceLock::new(),
         })
     }
@@ -70,6 +74,7 @@ pub struct Phrasebook {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     signs: Signs,
+    acts: Acts,
     bears_reasons: bool,
     longest: usize,
 }
@@ -95,13 +100,26 @@ impl Phrasebook {
         Self::parse(&text).map(Some).map_err(|e| wrong(&e))
     }
 
-    /// Of clauses with the shifts that they speak; each is taken once, and those that may stand nowhere are left out.
-    pub fn new<'c>(clauses: impl Iterator<Item = (&'c str, &'c [f32; 10])>) -> Self {
-        let mut seen = HashSet::new();
-        let phrases = clauses
-            .filter(|(text, _)| seen.insert(text.to_lowercase()))
-            .filter_map(|(text, shift)| Phrase::new(shift, text.to_owned()))
-            .collect();
+    /// Of clauses with the shifts that they speak and the acts behind which they may stand; each is taken once, behind all acts
+    /// that are named for it, and those that may stand nowhere are left out.
+    pub fn new<'c>(clauses: impl Iterator<Item = (&'c str, &'c [f32; 10], Acts)>) -> Self {
+        let mut at: HashMap<String, usize> = HashMap::new();
+        let mut phrases: Vec<Phrase> = Vec::new();
+        for (text, shift, acts) in clauses {
+            let Some(phrase) = Phrase::new(shift, acts, text.to_owned()) else {
+                continue;
+            };
+            match at.entry(text.to_lowercase()) {
+                Entry::Occupied(same) => {
+                    let known = &mut phrases[*same.get()];
+                    known.acts = known.acts | acts;
+                }
+                Entry::Vacant(new) => {
+                    new.insert(phrases.len());
+                    phrases.push(phrase);
+                }
+            }
+        }
         Self {
             phrases,
             lists: Mutex::default(),
@@ -113,6 +131,9 @@ impl Phrasebook {
         let mut text = String::new();
         for phrase in &self.phrases {
             text += &format::signs_of(&phrase.signs.map(f32::from));
+            if phrase.acts != Acts::ALL {
+                text += &format!(":{}", phrase.acts);
+            }
             text += " ";
             text += phrase.text.trim_start();
             text += "\n";
@@ -136,8 +157,12 @@ impl Phrasebook {
     pub fn parse(text: &str) -> std::result::Result<Self, String> {
         let mut phrases = Vec::new();
         for (number, line) in text.lines().enumerate() {
-            let phrase = line.split_once(' ').and_then(|(signs, clause)| {
-                Phrase::new(&format::shift_of(signs)?, format::behind_stem(clause))
+            let phrase = line.split_once(' ').and_then(|(speaks, clause)| {
+                let (signs, acts) = match speaks.split_once(':') {
+                    Some((signs, acts)) => (signs, Acts::parse(acts)?),
+                    None => (speaks, Acts::ALL),
+                };
+                Phrase::new(&format::shift_of(signs)?, acts, format::behind_stem(clause))
             });
             phrases
                 .push(phrase.ok_or_else(|| format!("line {} is no phrase: {line:?}", number + 1))?);
@@ -158,8 +183,8 @@ impl Phrasebook {
         self.phrases.is_empty()
     }
 
-    /// The phrases of up to `longest` tokens that speak a wish: some of its values, its way, and no other. A sentence that bears no
-    /// reasons gets none that gives one. `None` if the book has no words for it. The tokenizer is the same in each call.
+    /// The phrases of up to `longest` tokens that may stand behind some of these acts and speak a wish: some of its values, its way, and
+    /// no other. A sentence that bears no reasons gets none that gives one. `None` if the book has no words for it. The tokenizer is the same in each call.
     ///
     /// # Errors
     /// A phrase that the tokenizer cannot encode.
@@ -167,10 +192,12 @@ impl Phrasebook {
         &self,
         tokenizer: &Tokenizer,
         wish: &[f32; 10],
+        acts: Acts,
         bears_reasons: bool,
         longest: usize,
     ) -> Result<Option<Arc<Phrases>>> {
         let key = Key {
+            acts,
             signs: format::ways(&wish.map(|d| if d.abs() < WEAK { 0.0 } else { d })),
             bears_reasons,
             longest,
@@ -183,6 +210,7 @@ impl Phrasebook {
         let mut tokens = Vec::new();
         let fitting = self.phrases.iter().filter(|phrase| {
             (phrase.signs.iter().zip(&key.signs)).all(|(p, w)| *p == 0 || p == w)
+                && !(phrase.acts & acts).is_empty()
                 && (bears_reasons || !gives_reason(&phrase.text))
         });
         for phrase in fitting {
@@ -220,7 +248,7 @@ mod tests {
         let book = Phrasebook::parse(BOOK).unwrap();
         let tokenizer = tokenizer();
         for _ in 0..2 {
-            let found = book.phrases(&tokenizer, &all, bears_reasons, longest);
+            let found = book.phrases(&tokenizer, &all, Acts::ALL, bears_reasons, longest);
             assert_eq!(found.unwrap().map(|p| p.len()), expected, "{wish:?}");
         }
     }
@@ -244,6 +272,7 @@ mod tests {
             "++be of wool and silk",
             "++be",
             "++be , for Ann and me",
+            "++be:quest , which is kind",
         ] {
             let error = Phrasebook::parse(&format!("++be , which is kind\n{line}")).unwrap_err();
             assert!(error.contains("line 2"), "{error}");
@@ -254,19 +283,37 @@ mod tests {
     fn a_book_takes_what_may_stand_somewhere_and_once() {
         let be = format::shift_of("+be").unwrap();
         let none = [0.0; 10];
+        let (request, plot) = (Acts::of(0), Acts::of(24));
         let clauses = [
-            (", which is kind", &be),
-            (", Which is kind", &be),
-            (", so that 2 are safe", &be),
-            (" of wool", &be),
-            (", which is plain", &none),
-            (", so that I and you are glad", &be),
+            (", which is kind", &be, request),
+            (", which is kind", &be, plot),
+            (", so that 2 are safe", &be, request),
+            (" of wool", &be, request),
+            (", which is plain", &none, request),
+            (", so that I and you are glad", &be, Acts::ALL),
         ];
         let book = Phrasebook::new(clauses.into_iter());
         assert_eq!(
             book.text(),
-            "++be , which is kind\n++be , so that I and you are glad\n"
+            "++be:request+plot , which is kind\n++be , so that I and you are glad\n"
         );
+    }
+
+    #[test]
+    fn phrases_stand_behind_their_acts() {
+        let book =
+            "++be:request+plot , which is kind\n++be:fact , which is true\n++be , which is all";
+        let book = Phrasebook::parse(book).unwrap();
+        let mut wish = [0.0; 10];
+        wish[8] = 0.9;
+        let check = |acts: Acts, expected: usize| {
+            let found = book.phrases(&tokenizer(), &wish, acts, true, 99).unwrap();
+            assert_eq!(found.map_or(0, |p| p.len()), expected, "{acts}");
+        };
+        check(Acts::of(0), 2);
+        check(Acts::parse("fact+plot").unwrap(), 3);
+        check(Acts::parse("joy").unwrap(), 1);
+        check(Acts::NONE, 0);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Clauses → candidates: which edits go together.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 /// A clause for a place, with what it is worth.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +23,27 @@ pub(super) fn most_edits(gap: &[f32; 10], sentences: usize) -> usize {
         _ => 4,
     };
     wanted.min(sentences.div_ceil(2)).max(1)
+}
+
+/// What may be left of the gap when enough was edited.
+const LEFT: f32 = 0.3;
+
+/// Fewest edits that should bridge the gap by what each moves alone: a reader stops at the worst clause, so there are no more
+/// than it takes.
+pub(super) fn fewest_edits(choices: &[Choice], gap: &[f32; 10]) -> usize {
+    let mut best: BTreeMap<usize, f32> = BTreeMap::new();
+    for choice in choices {
+        let along = best.entry(choice.place).or_default();
+        *along = along.max(choice.along);
+    }
+    let mut best: Vec<f32> = best.into_values().collect();
+    best.sort_by(|a, b| b.total_cmp(a));
+    let mut left = gap.iter().map(|g| g * g).sum::<f32>().sqrt() - LEFT;
+    let needed = best.iter().position(|along| {
+        left -= along;
+        left <= 0.0
+    });
+    needed.map_or(best.len(), |i| i + 1).max(1)
 }
 
 /// Up to `n` distinct sets of choices, at most one a place and `most` in all, the most promising first: first the best
@@ -112,6 +133,25 @@ mod tests {
             worth,
             along: worth,
         }
+    }
+
+    #[test]
+    fn no_more_is_edited_than_bridges_the_gap() {
+        let check = |gap: f32, expected: usize| {
+            let choices = [
+                choice(0, " alpha", 0.5),
+                choice(0, " bravo", 0.2),
+                choice(1, " charlie", 0.4),
+                choice(2, " delta", -0.1),
+            ];
+            let mut all = [0.0; 10];
+            all[3] = gap;
+            assert_eq!(fewest_edits(&choices, &all), expected, "{gap}");
+        };
+        check(0.1, 1);
+        check(0.8, 1);
+        check(-1.1, 2);
+        check(2.0, 3);
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl Values for Letters {
 }
 
 fn backend(dir: &Path) -> EmbeddedBackend<'static> {
-    EmbeddedBackend::by(Writer::load(dir, WeightType::F32).unwrap(), &Letters)
+    EmbeddedBackend::by(Writer::load(dir, WeightType::F32, None).unwrap(), &Letters)
 }
 
 const TEXT: &str = "# A day outside\n\nYou should wear a helmet on the 2 km way, because it keeps your head safe.  Anna said \
@@ -127,7 +127,7 @@ fn without_the_shield_anything_may_follow_a_sentence() {
 fn an_answer_without_a_shield_ends_at_its_end_token() {
     let dir = tempfile::tempdir().unwrap();
     testing::rewriter(dir.path());
-    let writer = Writer::load(dir.path(), WeightType::F32).unwrap();
+    let writer = Writer::load(dir.path(), WeightType::F32, None).unwrap();
     let (asker, end) = (writer.asker(), writer.asker().marks().end);
     let check = |text: &str, ended: bool, expected: &str| {
         let mut ids = asker.tokenizer().encode_plain(text).unwrap().ids;
@@ -181,7 +181,7 @@ fn the_same_seed_gives_the_same_candidates() {
 fn clauses_of_two_who_ask_together_are_those_of_each_alone() {
     let dir = tempfile::tempdir().unwrap();
     testing::rewriter(dir.path());
-    let writer = Writer::load(dir.path(), WeightType::F32).unwrap();
+    let writer = Writer::load(dir.path(), WeightType::F32, None).unwrap();
     let asker = writer.asker();
     let places = editable(TEXT);
     let ask = |seed: u64, temperature: f64, wish: [f32; 10]| -> Vec<ClauseRequest> {

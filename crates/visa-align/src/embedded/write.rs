@@ -71,7 +71,6 @@ pub trait Clauses {
 pub struct Writer {
     engine: Engine,
     asker: Arc<Asker>,
-    sense: Option<Sense>,
 }
 
 impl Writer {
@@ -80,33 +79,25 @@ impl Writer {
     /// # Errors
     /// As [`Models::dir`], [`Self::load`] and [`Sense::find`].
     pub fn find(models: &Models, trunk: &Trunk) -> Result<Self> {
-        let writer = Self::load(&models.dir(Part::Rewriter)?, models.weights())?;
-        Ok(writer.with_sense(Sense::find(models, trunk)?))
+        let sense = Sense::find(models, trunk)?;
+        Self::load(&models.dir(Part::Rewriter)?, models.weights(), Some(sense))
     }
 
-    /// Has clauses read by this sense reader.
-    #[must_use]
-    pub fn with_sense(self, sense: Sense) -> Self {
-        Self {
-            sense: Some(sense),
-            ..self
-        }
-    }
-
-    /// Loads a decoder's folder, to compute with weights held in this way; nobody reads its clauses for sense.
+    /// Loads a decoder's folder, to compute with weights held in this way; its sentences and clauses are read by `sense`, if anything.
     ///
     /// # Errors
     /// [`AlignError::ModelFile`] or [`AlignError::Load`], naming the file.
-    pub fn load(dir: &Path, stored: WeightType) -> Result<Self> {
+    pub fn load(dir: &Path, stored: WeightType, sense: Option<Sense>) -> Result<Self> {
         check_files(dir, Part::Rewriter.files())?;
         let decoder = Decoder::load(dir, &Device::Cpu).map_err(AlignError::Load)?;
         let tokenizer = Tokenizer::load(dir).map_err(AlignError::Load)?;
         let engine = Engine::new(&decoder, stored).map_err(AlignError::Load)?;
-        let asker = Asker::new(tokenizer, engine.config())?.with_book(Phrasebook::find(dir)?);
+        let asker = Asker::new(tokenizer, engine.config())?
+            .with_book(Phrasebook::find(dir)?)
+            .with_sense(sense.map(|sense| Arc::new(sense) as Arc<dyn Sensible>));
         Ok(Self {
             asker: Arc::new(asker),
             engine,
-            sense: None,
         })
     }
 
@@ -171,7 +162,7 @@ impl Writer {
         for (clause, logprob) in clauses.iter_mut().flatten().zip(logprobs) {
             clause.logprob = logprob;
         }
-        if let Some(sense) = &self.sense {
+        if let Some(sense) = self.asker.sense() {
             let pairs: Vec<(&str, &str)> = (requests.iter().zip(&clauses))
                 .filter_map(|(request, clause)| Some((&*request.before, &*clause.as_ref()?.text)))
                 .collect();

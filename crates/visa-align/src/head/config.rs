@@ -19,7 +19,7 @@ pub enum HeadKind {
     Translator,
     /// Output `relation` (entailment, neutral, contradiction).
     Nli,
-    /// Output `sense` (one logit): whether the second text belongs behind the first.
+    /// Outputs `sense` (one logit): whether the second text belongs behind the first; and `act` (a class): what the first does.
     Sense,
 }
 

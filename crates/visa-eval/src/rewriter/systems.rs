@@ -228,8 +228,10 @@ impl Workshop<'_> {
     fn maker(&self, kind: &Kind) -> Result<Maker<'_>, EvalError> {
         let embedded = |dir: &Option<PathBuf>| -> Result<EmbeddedBackend<'_>, EvalError> {
             let writer = match dir {
-                Some(dir) => Writer::load(dir, self.models.weights())?
-                    .with_sense(Sense::find(self.models, self.trunk)?),
+                Some(dir) => {
+                    let sense = Sense::find(self.models, self.trunk)?;
+                    Writer::load(dir, self.models.weights(), Some(sense))?
+                }
                 None => Writer::find(self.models, self.trunk)?,
             };
             Ok(EmbeddedBackend::by(writer, self.reward.values))

@@ -236,6 +236,10 @@ pub struct SenseTask {
     pub written: PathBuf,
     /// What the target is where a clause of a speech act stands behind a sentence of another.
     pub elsewhere: f32,
+    /// A file of sentences with the acts that they perform (JSON Lines); none if empty.
+    pub acts: PathBuf,
+    /// Weight of the loss of acts beside that of sense.
+    pub act_weight: f64,
     /// A file of verdicts on clauses behind sentences (JSON Lines); none if empty.
     pub labelled: PathBuf,
     /// Weight of such a case beside the others.
@@ -253,6 +257,8 @@ impl Default for SenseTask {
         Self {
             written: "recipes/written".into(),
             elsewhere: 0.2,
+            acts: PathBuf::new(),
+            act_weight: 1.0,
             labelled: PathBuf::new(),
             labelled_weight: 4.0,
             written_rate: 0.3,

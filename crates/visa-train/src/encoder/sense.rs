@@ -11,11 +11,12 @@ use std::path::Path;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
+use visa_align::acts::{self, Acts};
 use visa_align::embedded::fits;
 use visa_align::format;
 use visa_align::head::{HeadKind, Output};
+use visa_align::sense::NO_ACT;
 use visa_align::shield::{Edit, Editable, editable};
-use visa_nn::Encoding;
 
 use super::{Example, Fitted, Model, Recipe, Target, Trained, fit, measure};
 use crate::pairs::row::in_context;
@@ -30,6 +31,7 @@ enum Origin {
     Swapped,
     Act,
     Labelled,
+    Performed,
 }
 
 /// What may stand behind a sentence, and how likely it belongs there.
@@ -38,8 +40,11 @@ struct Case {
     /// What it is held out by.
     topic: String,
     before: String,
+    /// Empty where only the act is asked.
     clause: String,
     sense: f32,
+    /// The class of the act, where that is asked.
+    act: usize,
     origin: Origin,
 }
 
@@ -75,6 +80,10 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
     let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed ^ 0x5E45E);
     let mut cases = of_paragraphs(&paragraphs, &mut rng);
     cases.extend(of_acts(&acts, task.elsewhere, &mut rng));
+    cases.extend(performed(&acts));
+    if !task.acts.as_os_str().is_empty() {
+        cases.extend(read_acts(&task.acts)?);
+    }
     if !task.labelled.as_os_str().is_empty() {
         cases.extend(labelled(&task.labelled)?);
     }
@@ -85,42 +94,73 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
     let model = Model::new(
         recipe,
         HeadKind::Sense,
-        vec![Output::new("sense", &["sense"], &[])],
+        vec![
+            Output::new("sense", &["sense"], &[]),
+            Output::new("act", &["act"], &classes()),
+        ],
     )?;
     let tokens = model.encode(&texts(&cases))?;
     let examples: Vec<Example> = (tokens.into_iter().zip(&cases))
         .map(|(tokens, case)| Example {
             tokens,
             other: None,
-            targets: vec![Target {
-                value: vec![case.sense],
-                weight: vec![match case.origin {
-                    Origin::Labelled => task.labelled_weight,
-                    _ => 1.0,
-                }],
-            }],
+            targets: vec![
+                target(
+                    case.sense,
+                    match case.origin {
+                        Origin::Performed => 0.0,
+                        Origin::Labelled => task.labelled_weight,
+                        _ => 1.0,
+                    },
+                ),
+                target(
+                    case.act as f32,
+                    f32::from(u8::from(case.origin == Origin::Performed)),
+                ),
+            ],
             rate: match case.origin {
                 Origin::Written => task.written_rate,
                 Origin::Swapped => task.swapped_rate,
                 Origin::Act => task.act_rate,
-                Origin::Labelled => 1.0,
+                Origin::Labelled | Origin::Performed => 1.0,
             },
         })
         .collect();
     let held_tokens = model.encode(&texts(&held))?;
     let judge = |model: &Model| {
-        let metrics = measured(&held, &scores(model, &held_tokens)?);
+        let metrics = measured(
+            &held,
+            &model.predict(&held_tokens.iter().collect::<Vec<_>>())?,
+        );
         Ok(fit::Verdict {
             score: metrics.first().map_or(0.0, |m| m.1),
             metrics,
             config: model.head.config.clone(),
         })
     };
-    let fitted = fit(&model, recipe, context, &examples, &[1.0], &judge)?;
+    let fitted = fit(
+        &model,
+        recipe,
+        context,
+        &examples,
+        &[1.0, task.act_weight],
+        &judge,
+    )?;
     let best = Trained::load(&fitted.model, &recipe.encoder)?;
-    let logits = best.logits(&held_tokens)?.swap_remove(0);
-    let report = measured(&held, &logits.iter().map(|z| z[0]).collect::<Vec<_>>());
+    let report = measured(&held, &best.logits(&held_tokens)?);
     Ok((fitted, report))
+}
+
+/// The classes of the act: those of the field, and none of them.
+fn classes() -> Vec<&'static str> {
+    acts::NAMES.into_iter().chain([NO_ACT]).collect()
+}
+
+fn target(value: f32, weight: f32) -> Target {
+    Target {
+        value: vec![value],
+        weight: vec![weight],
+    }
 }
 
 /// The place that a written clause has in its text, if the shield lets a clause stand there.
@@ -157,6 +197,7 @@ fn of_paragraphs(pairs: &[Pair], rng: &mut ChaCha8Rng) -> Vec<Case> {
                 before: text[..edit.stem].to_owned(),
                 clause: clause.to_owned(),
                 sense,
+                act: 0,
                 origin,
             });
         };
@@ -198,7 +239,9 @@ fn of_acts(acts: &[Act], elsewhere: f32, rng: &mut ChaCha8Rng) -> Vec<Case> {
                     rng.random_range(0..acts.len())
                 };
                 let sentences = &places[which];
-                if sentences.is_empty() || own != (which == at) {
+                // Acts may be named for several kinds of sentences: what both name is no other.
+                let shared = !(acts[which].acts & act.acts).is_empty();
+                if sentences.is_empty() || own != shared {
                     continue;
                 }
                 let (sentence, edit) = &sentences[rng.random_range(0..sentences.len())];
@@ -208,6 +251,7 @@ fn of_acts(acts: &[Act], elsewhere: f32, rng: &mut ChaCha8Rng) -> Vec<Case> {
                         before: sentence[..edit.stem].to_owned(),
                         clause: clause.clone(),
                         sense: if own { 1.0 } else { elsewhere },
+                        act: 0,
                         origin: Origin::Act,
                     });
                 }
@@ -230,6 +274,7 @@ fn labelled(path: &Path) -> Result<Vec<Case>> {
                 before: read.before.clone(),
                 clause,
                 sense,
+                act: 0,
                 origin: Origin::Labelled,
             }));
         }
@@ -237,15 +282,64 @@ fn labelled(path: &Path) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-fn texts(cases: &[Case]) -> Vec<(&str, Option<&str>)> {
-    (cases.iter())
-        .map(|c| (c.before.as_str(), Some(c.clause.as_str())))
-        .collect()
+/// What a sentence does: a line of the file of acts.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Performed {
+    /// The text up to the end of the sentence's stem.
+    before: String,
+    /// Names of acts joined by `+`, or [`NO_ACT`].
+    act: String,
 }
 
-fn scores(model: &Model, tokens: &[Encoding]) -> Result<Vec<f32>> {
-    let logits = model.predict(&tokens.iter().collect::<Vec<_>>())?;
-    Ok(logits[0].iter().map(|z| z[0]).collect())
+fn read_acts(path: &Path) -> Result<Vec<Case>> {
+    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+    let mut cases = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let at = |detail: String| Error::data(path, format!("line {}: {detail}", number + 1));
+        let Performed { before, act } =
+            serde_json::from_str(line).map_err(|e| at(e.to_string()))?;
+        if act == NO_ACT {
+            cases.push(performing(&before, acts::NAMES.len()));
+            continue;
+        }
+        let acts = Acts::parse(&act).ok_or_else(|| at(format!("{act:?} names no acts")))?;
+        cases.extend(acts.indices().map(|act| performing(&before, act)));
+    }
+    Ok(cases)
+}
+
+/// The sentences of what was written for one act.
+fn performed(acts: &[Act]) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for act in acts {
+        let mut indices = act.acts.indices();
+        if let (Some(index), None) = (indices.next(), indices.next()) {
+            let stem = |s: &String| s.trim_end_matches(['.', '!']).to_owned();
+            cases.extend(act.sentences.iter().map(|s| performing(&stem(s), index)));
+        }
+    }
+    cases
+}
+
+fn performing(before: &str, act: usize) -> Case {
+    Case {
+        topic: before.to_owned(),
+        before: before.to_owned(),
+        clause: String::new(),
+        sense: 0.0,
+        act,
+        origin: Origin::Performed,
+    }
+}
+
+fn texts(cases: &[Case]) -> Vec<(&str, Option<&str>)> {
+    (cases.iter())
+        .map(|c| {
+            let clause = (c.origin != Origin::Performed).then_some(c.clause.as_str());
+            (c.before.as_str(), clause)
+        })
+        .collect()
 }
 
 /// Of the labelled cases one in so many, those with the highest logits, are what use would choose.
@@ -253,9 +347,13 @@ const CHOSEN: usize = 20;
 
 /// How often what belongs has the higher logit, of all pairs with what does not: what was called good or not, what was written for
 /// the sentence or for another, and for its act or for another. What there is none of is not measured.
-fn measured(cases: &[Case], logits: &[f32]) -> Metrics {
+fn measured(cases: &[Case], logits: &[Vec<Vec<f32>>]) -> Metrics {
+    let (acts, logits) = (
+        &logits[1],
+        logits[0].iter().map(|z| z[0]).collect::<Vec<_>>(),
+    );
     let of = |origin: Origin, good: bool| -> Vec<f32> {
-        (cases.iter().zip(logits))
+        (cases.iter().zip(&logits))
             .filter(|(case, _)| case.origin == origin && (case.sense > 0.5) == good)
             .map(|(_, z)| *z)
             .collect()
@@ -273,7 +371,7 @@ fn measured(cases: &[Case], logits: &[f32]) -> Metrics {
             metrics.push((format!("n/{name}"), (high.len() + low.len()) as f64));
         }
     }
-    let mut read: Vec<(f32, bool)> = (cases.iter().zip(logits))
+    let mut read: Vec<(f32, bool)> = (cases.iter().zip(&logits))
         .filter(|(case, _)| case.origin == Origin::Labelled)
         .map(|(case, z)| (*z, case.sense > 0.5))
         .collect();
@@ -284,6 +382,19 @@ fn measured(cases: &[Case], logits: &[f32]) -> Metrics {
         metrics.push(("good/of_all".into(), good(&read)));
         metrics.push(("good/of_highest_twentieth".into(), good(chosen)));
         metrics.push(("logit/of_highest_twentieth".into(), f64::from(*least)));
+    }
+    let best = |z: &[f32]| (0..z.len()).max_by(|a, b| z[*a].total_cmp(&z[*b]));
+    let told: Vec<bool> = (cases.iter().zip(acts))
+        .filter(|(case, _)| case.origin == Origin::Performed)
+        .map(|(case, z)| best(z) == Some(case.act))
+        .collect();
+    if !told.is_empty() {
+        let n = told.len() as f64;
+        metrics.push((
+            "accuracy/performed".into(),
+            measure::share(told.into_iter()).0,
+        ));
+        metrics.push(("n/performed".into(), n));
     }
     metrics
 }
@@ -315,8 +426,8 @@ mod tests {
                 "P\nS You should keep the door {i} here.\n{clause} in here\nS You must take it home then.\n{clause} then\n"
             );
         }
-        for word in ["cup", "box"] {
-            text += "A\n";
+        for (word, act) in [("cup", "request"), ("box", "plot")] {
+            let _ = writeln!(text, "A {act}");
             for i in 0..20 {
                 let _ = writeln!(text, "S You should keep the {word} {i} here.");
             }
@@ -385,6 +496,7 @@ mod tests {
             number("n/labelled").is_some_and(|n| (2.0..30.0).contains(&n)),
             "{report:?}"
         );
+        assert!(number("n/performed").is_some_and(|n| n > 1.0), "{report:?}");
         assert!(number("auc/labelled").is_some_and(|x| (0.0..=1.0).contains(&x)));
 
         let trunk = Trunk::load(&at("encoder"), WeightType::F32).unwrap();
@@ -394,6 +506,7 @@ mod tests {
             .sense(&[("Keep it", " so that all is good"), (&long, " then")])
             .unwrap();
         assert!(read.iter().all(|x| x.is_finite()) && read[0] != read[1]);
+        assert_eq!(sense.acts(&["Keep it", &long]).unwrap().len(), 2);
 
         std::fs::write(at("labelled.jsonl"), "{\"good\":[]}").unwrap();
         let error = train(&recipe, &context).unwrap_err().to_string();

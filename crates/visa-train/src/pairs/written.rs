@@ -15,19 +15,19 @@
 //! with the word behind the blank. What is good is not judged here.
 //!
 //! ```text
-//! A
+//! A request
 //! S Please bring your identity card.
 //! S Return the key to the front desk.
 //! ++se , so that we can keep everybody safe
 //! ```
 //!
-//! `A` begins a speech act: sentences that do one thing (ask, promise, praise, report …), and clauses of which each may stand
-//! behind any of them, whatever it is about.
+//! `A` with the names of some [`Acts`] begins sentences that do one of these things, and clauses of which each may stand behind any
+//! such sentence, whatever it is about.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use visa_align::format;
+use visa_align::{Acts, format};
 
 use super::{Kind, Pair};
 use crate::{Error, Result};
@@ -58,9 +58,11 @@ pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 /// Sentences that each clause of an act is put behind, in turn.
 const BEHIND: usize = 8;
 
-/// Sentences of one speech act, and clauses of which each may stand behind any of them, with the values that it speaks (circle order).
+/// Sentences that perform some acts, and clauses of which each may stand behind any of them, with the values that it speaks (circle order).
 #[derive(Debug, Default, PartialEq)]
 pub struct Act {
+    /// What the sentences do; one of these.
+    pub acts: Acts,
     /// Whole sentences.
     pub sentences: Vec<String>,
     /// As [`Pair::clause`].
@@ -134,10 +136,16 @@ pub fn parse(text: &str) -> std::result::Result<Written, String> {
                 sentences.clear();
                 in_act = false;
             }
-            ("A", "") => {
+            ("A", names) => {
                 sentences.clear();
                 in_act = true;
-                acts.push(Act::default());
+                let named = (names.split(' ').map(Acts::parse))
+                    .try_fold(Acts::NONE, |all, one| Some(all | one?))
+                    .ok_or_else(|| at("expected names of acts, such as A request conduct"))?;
+                acts.push(Act {
+                    acts: named,
+                    ..Act::default()
+                });
             }
             ("S", sentence) if !sentence.trim().is_empty() => {
                 let sentence = sentence.trim();
@@ -240,10 +248,11 @@ pub(super) mod tests {
 
     #[test]
     fn a_clause_of_an_act_stands_behind_some_sentences_of_it() {
-        let text = "A\nS One came.\nS Two sat down!\n++be , out of love\n--st because of rain\nP\nS New.\n+un for all\n";
+        let text = "A request joy\nS One came.\nS Two sat down!\n++be , out of love\n--st because of rain\nP\nS New.\n+un for all\n";
         let written = parse(text).unwrap();
         assert_eq!((written.paragraphs.len(), written.acts.len()), (1, 1));
         assert_eq!(written.acts[0].clauses[1].0, " because of rain");
+        assert_eq!(written.acts[0].acts.to_string(), "request+joy");
         let after: Vec<String> = written.pairs().iter().map(Pair::after).collect();
         let expected = [
             "New for all.",
@@ -268,12 +277,16 @@ pub(super) mod tests {
         check("S A b c?\n+be , so", "ends in . or !");
         check("S A b c.\n+be ", "expected words");
         check("Sentence.", "line 1: expected P");
-        check("A\n+be , so", "line 2: a clause without a sentence");
+        check("A\nS A b c.", "line 1: expected names of acts");
+        check("A joy\n+be , so", "line 2: a clause without a sentence");
         check(
             "A\nS A b c.\n+be , so\nS D e f.",
             "line 4: a sentence of an act",
         );
-        check("A\nS A b?\nS A b c.\n+be , so", "ends in . or !: \"A b?\"");
+        check(
+            "A joy\nS A b?\nS A b c.\n+be , so",
+            "ends in . or !: \"A b?\"",
+        );
     }
 
     proptest! {

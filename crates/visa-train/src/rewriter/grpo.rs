@@ -95,7 +95,12 @@ pub fn train(recipe: &GrpoRecipe, judges: Judges<'_>, context: &RunContext) -> R
     let rows = row::read(&recipe.pairs)?;
     let prompts = Prompts::new(&rows, &recipe.prompt, recipe.seed)?;
     context.say(&format!("{} sentences to ask about", prompts.len()));
-    let (decoder, asker) = policy::load(&recipe.policy, recipe.adapter.as_ref(), recipe.seed)?;
+    let (decoder, asker) = policy::load(
+        &recipe.policy,
+        recipe.adapter.as_ref(),
+        judges.sense,
+        recipe.seed,
+    )?;
     let frozen = Decoder::load(&recipe.policy, &Device::Cpu)?;
     let language = language(recipe, &frozen, &asker)?;
     let reward = ClauseReward::new(judges, &asker, language, &recipe.reward)?;

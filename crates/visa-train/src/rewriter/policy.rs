@@ -1,9 +1,11 @@
 //! The model that learns: a rewriter's folder, trained whole or by an adapter, and what it becomes.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
+use visa_align::Sensible;
 use visa_align::embedded::{Asker, Phrasebook};
 use visa_nn::{Decoder, Lora, StoreType, Tokenizer};
 
@@ -32,15 +34,21 @@ impl Default for AdapterRecipe {
     }
 }
 
-/// Loads the policy of a folder: whole, or under a fresh adapter.
+/// Loads the policy of a folder: whole, or under a fresh adapter. What its sentences do is read by `sense`, if anything.
 ///
 /// # Errors
 /// A folder without a rewriter; an adapter that fits no module.
-pub fn load(dir: &Path, adapter: Option<&AdapterRecipe>, seed: u64) -> Result<(Decoder, Asker)> {
+pub fn load(
+    dir: &Path,
+    adapter: Option<&AdapterRecipe>,
+    sense: Option<&Arc<dyn Sensible>>,
+    seed: u64,
+) -> Result<(Decoder, Asker)> {
     let tokenizer = Tokenizer::load(dir)?;
     let mut decoder = Decoder::load(dir, &Device::Cpu)?;
     let asker = Asker::new(tokenizer, decoder.config())
         .and_then(|asker| Ok(asker.with_book(Phrasebook::find(dir)?)))
+        .map(|asker| asker.with_sense(sense.cloned()))
         .map_err(|e| Error::Input(e.to_string()))?;
     decoder = match adapter {
         Some(adapter) => {

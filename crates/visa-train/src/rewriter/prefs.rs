@@ -144,7 +144,12 @@ pub fn train(recipe: &PrefsRecipe, judges: Judges<'_>, context: &RunContext) -> 
     context.save_recipe(recipe)?;
     let rows = row::read(&recipe.pairs)?;
     let prompts = Prompts::new(&rows, &recipe.prompt, recipe.seed)?;
-    let (decoder, asker) = policy::load(&recipe.policy, recipe.adapter.as_ref(), recipe.seed)?;
+    let (decoder, asker) = policy::load(
+        &recipe.policy,
+        recipe.adapter.as_ref(),
+        judges.sense,
+        recipe.seed,
+    )?;
     let frozen = Decoder::load(&recipe.policy, &Device::Cpu)?;
     let language = match (
         recipe.reward.reads(),

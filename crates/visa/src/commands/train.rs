@@ -1,9 +1,10 @@
 //! `visa train detector|translator|nli|sense|tokenizer|lm|sft|grpo|prefs`: run a recipe, resumably.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use visa_align::{Checker, Detector, Sense, Trunk};
+use visa_align::{Checker, Detector, Sense, Sensible, Trunk};
 use visa_train::encoder::{Fitted, Recipe, detector, nli, sense, translator};
 use visa_train::judges::Judges;
 use visa_train::rewriter::{grpo, prefs};
@@ -154,7 +155,8 @@ pub(super) fn judged<T>(
     let trunk = Trunk::find(&models).map_err(crate::exit::model)?;
     let detector = Detector::find(&models, &trunk).map_err(crate::exit::model)?;
     let checker = Checker::find(&models, &trunk).map_err(crate::exit::model)?;
-    let sense = Sense::find(&models, &trunk).map_err(crate::exit::model)?;
+    let sense: Arc<dyn Sensible> =
+        Arc::new(Sense::find(&models, &trunk).map_err(crate::exit::model)?);
     let judges = Judges {
         values: &detector,
         checker: &checker,
