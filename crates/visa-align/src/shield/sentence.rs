@@ -108,7 +108,8 @@ pub fn editable(text: &str) -> Vec<Editable> {
                 clause: clause.end,
                 end: sentence.end,
                 edit: Edit::Replace,
-                fitness,
+                // The reason that goes out was said: other sentences come first.
+                fitness: fitness - 1.0,
                 bears_reasons: true,
             }),
             // A second reason behind a first one reads badly.

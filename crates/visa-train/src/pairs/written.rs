@@ -280,7 +280,7 @@ pub(super) mod tests {
         check("A\nS A b c.", "line 1: expected names of acts");
         check("A joy\n+be , so", "line 2: a clause without a sentence");
         check(
-            "A\nS A b c.\n+be , so\nS D e f.",
+            "A joy\nS A b c.\n+be , so\nS D e f.",
             "line 4: a sentence of an act",
         );
         check(
