@@ -1,13 +1,17 @@
 //! The embedded backend with a tiny random decoder: what it writes is nonsense, and must keep every promise all the same.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use visa_nn::WeightType;
+use candle_core::Device;
+use visa_nn::{Decoder, Tokenizer, WeightType};
 use visa_score::protected_spans;
 use visa_values::{Profile, Target};
 
 use super::ask::context;
 use super::*;
+use crate::acts::Acts;
+use crate::backend::Sensible;
 use crate::testing;
 
 /// Speaks a value by how often a letter occurs: deterministic, and different for different clauses.
@@ -220,6 +224,56 @@ fn clauses_of_two_who_ask_together_are_those_of_each_alone() {
         assert!((together.sense - alone.sense).abs() < 1e-3);
     }
     assert_eq!(writer.write(&[]).unwrap(), []);
+}
+
+/// Reads that every sentence performs these acts, and that all makes sense; counts how often it is asked.
+#[derive(Debug)]
+struct Performs(Acts, Arc<AtomicUsize>);
+
+impl Sensible for Performs {
+    fn acts(&self, before: &[&str]) -> Result<Vec<Acts>> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        Ok(vec![self.0; before.len()])
+    }
+
+    fn sense(&self, pairs: &[(&str, &str)]) -> Result<Vec<f32>> {
+        Ok(vec![0.0; pairs.len()])
+    }
+}
+
+#[test]
+fn a_sentence_is_asked_for_what_suits_its_act() {
+    let dir = tempfile::tempdir().unwrap();
+    testing::rewriter(dir.path());
+    let places = editable(TEXT);
+    let mut wish = [0.0; 10];
+    wish[8] = 0.9;
+    let check = |acts: Option<&str>, wish: &[f32; 10], expected: bool| {
+        let tokenizer = Tokenizer::load(dir.path()).unwrap();
+        let config = Decoder::load(dir.path(), &Device::Cpu)
+            .unwrap()
+            .config()
+            .clone();
+        let asks = Arc::new(AtomicUsize::new(0));
+        let acts = acts.map_or(Acts::NONE, |names| Acts::parse(names).unwrap());
+        let asker = Asker::new(tokenizer, &config)
+            .unwrap()
+            .with_book(Some(
+                Phrasebook::parse("++be:request , which is kind").unwrap(),
+            ))
+            .with_sense(Some(Arc::new(Performs(acts, Arc::clone(&asks)))));
+        for _ in 0..2 {
+            let asked = asker.ask(TEXT, &places[0], wish, MAX_CLAUSE).unwrap();
+            assert_eq!(asked.is_some(), expected, "{acts}");
+        }
+        asks.load(Ordering::Relaxed)
+    };
+    // Read once, asked twice.
+    assert_eq!(check(Some("request+plot"), &wish, true), 1);
+    assert_eq!(check(Some("plot"), &wish, false), 1);
+    assert_eq!(check(None, &wish, false), 1);
+    // Where the book has no words for the wish the decoder's own serve.
+    assert_eq!(check(None, &[-1.0; 10], true), 0);
 }
 
 #[test]

@@ -102,7 +102,7 @@ pub fn train(recipe: &GrpoRecipe, judges: Judges<'_>, context: &RunContext) -> R
         recipe.seed,
     )?;
     let frozen = Decoder::load(&recipe.policy, &Device::Cpu)?;
-    let language = language(recipe, &frozen, &asker)?;
+    let language = Language::of(&recipe.language, &recipe.reward, &frozen, &asker)?;
     let reward = ClauseReward::new(judges, &asker, language, &recipe.reward)?;
     let mut config = recipe.grpo.clone();
     config.max_tokens = recipe.prompt.max_clause + AFTER_LIMIT;
@@ -121,21 +121,6 @@ pub fn train(recipe: &GrpoRecipe, judges: Judges<'_>, context: &RunContext) -> R
     let summary = trainer::drive(&mut run, &recipe.trainer, context)?;
     policy::save(run.grpo.decoder(), &asker, &context.out, recipe.store)?;
     Ok(summary)
-}
-
-fn language<'a>(
-    recipe: &GrpoRecipe,
-    frozen: &Decoder,
-    asker: &'a Asker,
-) -> Result<Option<Language<'a>>> {
-    if !recipe.reward.reads() {
-        return Ok(None);
-    }
-    Ok(Some(if recipe.language.as_os_str().is_empty() {
-        Language::rewriter(frozen.clone(), asker)?
-    } else {
-        Language::plain(&recipe.language, asker)?
-    }))
 }
 
 /// A run under way.

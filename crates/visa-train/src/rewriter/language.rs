@@ -10,6 +10,7 @@ use visa_align::embedded::Asker;
 use visa_nn::{Decoder, Group, Tokenizer};
 
 use super::prompts::Item;
+use super::reward::RewardRecipe;
 use crate::grpo::Rollout;
 use crate::{Error, Result};
 
@@ -25,6 +26,28 @@ pub struct Language<'a> {
 }
 
 impl<'a> Language<'a> {
+    /// What reads for a reward: the plain model of a folder, or the frozen rewriter itself where none is named; nothing if the reward
+    /// does not weigh it.
+    ///
+    /// # Errors
+    /// As [`Self::plain`].
+    pub fn of(
+        folder: &Path,
+        reward: &RewardRecipe,
+        frozen: &Decoder,
+        asker: &'a Asker,
+    ) -> Result<Option<Self>> {
+        if !reward.reads() {
+            return Ok(None);
+        }
+        let language = if folder.as_os_str().is_empty() {
+            Self::rewriter(frozen.clone(), asker)
+        } else {
+            Self::plain(folder, asker)
+        };
+        language.map(Some)
+    }
+
     /// A rewriter reads its own format.
     ///
     /// # Errors

@@ -151,14 +151,7 @@ pub fn train(recipe: &PrefsRecipe, judges: Judges<'_>, context: &RunContext) -> 
         recipe.seed,
     )?;
     let frozen = Decoder::load(&recipe.policy, &Device::Cpu)?;
-    let language = match (
-        recipe.reward.reads(),
-        recipe.language.as_os_str().is_empty(),
-    ) {
-        (false, _) => None,
-        (true, true) => Some(Language::rewriter(frozen.clone(), &asker)?),
-        (true, false) => Some(Language::plain(&recipe.language, &asker)?),
-    };
+    let language = Language::of(&recipe.language, &recipe.reward, &frozen, &asker)?;
     let mut reward = ClauseReward::new(judges, &asker, language, &recipe.reward)?;
     let comparisons = if recipe.preferences.as_os_str().is_empty() {
         let path = context
