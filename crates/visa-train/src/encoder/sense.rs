@@ -392,7 +392,7 @@ fn measured(cases: &[Case], logits: &[Vec<Vec<f32>>]) -> Metrics {
         let n = told.len() as f64;
         metrics.push((
             "accuracy/performed".into(),
-            measure::share(told.into_iter()).0,
+            measure::share(told).0,
         ));
         metrics.push(("n/performed".into(), n));
     }
