@@ -20,6 +20,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use visa_nn::sample::SampleOptions;
 use visa_score::guards;
+use visa_values::{Profile, metrics};
 
 use crate::backend::{Backend, Proposal, Values};
 use crate::detector::Text;
@@ -79,6 +80,8 @@ pub const NAME: &str = "the embedded rewriter";
 
 /// Weight of movement beside the gap against movement along it.
 const LEAK: f32 = 0.3;
+/// A clause whose removal moves the values this far (L2) speaks some.
+const SPOKEN: f32 = 0.2;
 /// Texts longer than this are read around the edit only, since the rest would be the same each time.
 const WHOLE: usize = 1500;
 
@@ -273,11 +276,18 @@ impl<'a> EmbeddedBackend<'a> {
         }
         let profiles = self.values.profiles(&texts)?;
         let (before, after) = profiles.split_at(bases.min(profiles.len()));
+        let base = |place: usize| if whole { &before[0] } else { &before[place] };
+        // A clause that speaks no value says something else, which must stay.
+        let removable: HashSet<usize> = (written.iter().zip(after))
+            .filter(|(w, after)| w.clause.text.is_empty() && apart(base(w.place), after) >= SPOKEN)
+            .map(|(w, _)| w.place)
+            .collect();
         Ok(written
             .into_iter()
             .zip(after)
+            .filter(|(w, _)| places[w.place].edit == Edit::Extend || removable.contains(&w.place))
             .map(|(w, after)| {
-                let before = if whole { &before[0] } else { &before[w.place] };
+                let before = base(w.place);
                 let (along, beside) = movement(before.as_array(), after.as_array(), &proposal.gap);
                 Choice {
                     place: w.place,
@@ -352,6 +362,11 @@ fn around(text: &str, edit: &Editable) -> std::ops::Range<usize> {
         .find(|r| r.start >= edit.end)
         .map_or(edit.end, |r| r.end);
     before..after
+}
+
+/// How far two profiles are apart.
+fn apart(a: &Profile, b: &Profile) -> f32 {
+    metrics::l2(a.as_array(), b.as_array())
 }
 
 /// Movement along the gap, and what is left of it beside.

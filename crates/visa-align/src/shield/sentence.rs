@@ -108,8 +108,7 @@ pub fn editable(text: &str) -> Vec<Editable> {
                 clause: clause.end,
                 end: sentence.end,
                 edit: Edit::Replace,
-                // The reason that goes out was said: other sentences come first.
-                fitness: fitness - 1.0,
+                fitness,
                 bears_reasons: true,
             }),
             // A second reason behind a first one reads badly.

@@ -390,10 +390,7 @@ fn measured(cases: &[Case], logits: &[Vec<Vec<f32>>]) -> Metrics {
         .collect();
     if !told.is_empty() {
         let n = told.len() as f64;
-        metrics.push((
-            "accuracy/performed".into(),
-            measure::share(told).0,
-        ));
+        metrics.push(("accuracy/performed".into(), measure::share(told).0));
         metrics.push(("n/performed".into(), n));
     }
     metrics
