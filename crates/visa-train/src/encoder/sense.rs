@@ -11,6 +11,7 @@ use std::path::Path;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use visa_align::acts::{self, Acts};
 use visa_align::embedded::fits;
 use visa_align::format;
@@ -82,10 +83,10 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
     cases.extend(of_acts(&acts, task.elsewhere, &mut rng));
     cases.extend(performed(&acts));
     if !task.acts.as_os_str().is_empty() {
-        cases.extend(read_acts(&task.acts)?);
+        cases.extend(told(&task.acts, |line: Performed| performing_all(&line))?);
     }
     if !task.labelled.as_os_str().is_empty() {
-        cases.extend(labelled(&task.labelled)?);
+        cases.extend(told(&task.labelled, |line| Ok(labelled(line)))?);
     }
     // All that stands behind one sentence is learnt, or all is held out.
     let (cases, held): (Vec<Case>, Vec<Case>) =
@@ -261,25 +262,36 @@ fn of_acts(acts: &[Act], elsewhere: f32, rng: &mut ChaCha8Rng) -> Vec<Case> {
     cases
 }
 
-/// The cases of a file of verdicts.
-fn labelled(path: &Path) -> Result<Vec<Case>> {
+/// The cases that the lines of a file tell of, each by `cases`, which may say what is wrong with its line.
+fn told<T: DeserializeOwned, C: IntoIterator<Item = Case>>(
+    path: &Path,
+    cases: impl Fn(T) -> std::result::Result<C, String>,
+) -> Result<Vec<Case>> {
     let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-    let mut cases = Vec::new();
+    let mut all = Vec::new();
     for (number, line) in text.lines().enumerate() {
-        let read: Verdicts = serde_json::from_str(line)
-            .map_err(|e| Error::data(path, format!("line {}: {e}", number + 1)))?;
-        for (clauses, sense) in [(read.good, 1.0), (read.weak, WEAK), (read.bad, 0.0)] {
-            cases.extend(clauses.into_iter().map(|clause| Case {
-                topic: read.before.clone(),
-                before: read.before.clone(),
-                clause,
-                sense,
-                act: 0,
-                origin: Origin::Labelled,
-            }));
-        }
+        let read = serde_json::from_str(line).map_err(|e| e.to_string());
+        let found = read.and_then(&cases);
+        all.extend(found.map_err(|e| Error::data(path, format!("line {}: {e}", number + 1)))?);
     }
-    Ok(cases)
+    Ok(all)
+}
+
+/// The cases of a line of verdicts.
+fn labelled(read: Verdicts) -> Vec<Case> {
+    let case = |clause: String, sense: f32| Case {
+        topic: read.before.clone(),
+        before: read.before.clone(),
+        clause,
+        sense,
+        act: 0,
+        origin: Origin::Labelled,
+    };
+    let clauses = [(read.good, 1.0), (read.weak, WEAK), (read.bad, 0.0)];
+    (clauses.into_iter())
+        .flat_map(|(clauses, sense)| clauses.into_iter().map(move |clause| (clause, sense)))
+        .map(|(clause, sense)| case(clause, sense))
+        .collect()
 }
 
 /// What a sentence does: a line of the file of acts.
@@ -292,21 +304,14 @@ struct Performed {
     act: String,
 }
 
-fn read_acts(path: &Path) -> Result<Vec<Case>> {
-    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-    let mut cases = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        let at = |detail: String| Error::data(path, format!("line {}: {detail}", number + 1));
-        let Performed { before, act } =
-            serde_json::from_str(line).map_err(|e| at(e.to_string()))?;
-        if act == NO_ACT {
-            cases.push(performing(&before, acts::NAMES.len()));
-            continue;
-        }
-        let acts = Acts::parse(&act).ok_or_else(|| at(format!("{act:?} names no acts")))?;
-        cases.extend(acts.indices().map(|act| performing(&before, act)));
+/// The cases of a line of acts.
+fn performing_all(read: &Performed) -> std::result::Result<Vec<Case>, String> {
+    let case = |act| performing(&read.before, act);
+    if read.act == NO_ACT {
+        return Ok(vec![case(acts::NAMES.len())]);
     }
-    Ok(cases)
+    let acts = Acts::parse(&read.act).ok_or_else(|| format!("{:?} names no acts", read.act))?;
+    Ok(acts.indices().map(case).collect())
 }
 
 /// The sentences of what was written for one act.
@@ -384,13 +389,13 @@ fn measured(cases: &[Case], logits: &[Vec<Vec<f32>>]) -> Metrics {
         metrics.push(("logit/of_highest_twentieth".into(), f64::from(*least)));
     }
     let best = |z: &[f32]| (0..z.len()).max_by(|a, b| z[*a].total_cmp(&z[*b]));
-    let told: Vec<bool> = (cases.iter().zip(acts))
+    let right: Vec<bool> = (cases.iter().zip(acts))
         .filter(|(case, _)| case.origin == Origin::Performed)
         .map(|(case, z)| best(z) == Some(case.act))
         .collect();
-    if !told.is_empty() {
-        let n = told.len() as f64;
-        metrics.push(("accuracy/performed".into(), measure::share(told).0));
+    if !right.is_empty() {
+        let n = right.len() as f64;
+        metrics.push(("accuracy/performed".into(), measure::share(right).0));
         metrics.push(("n/performed".into(), n));
     }
     metrics
@@ -472,11 +477,15 @@ mod tests {
             })
             .collect();
         std::fs::write(at("labelled.jsonl"), labelled).unwrap();
+        let acts = ["request", "plot+past", NO_ACT]
+            .map(|act| format!("{{\"before\":\"To {act}\",\"act\":\"{act}\"}}\n"));
+        std::fs::write(at("acts.jsonl"), acts.concat()).unwrap();
         let mut recipe = tests::recipe(dir.path());
         recipe.head.pooling = visa_align::head::Pooling::Segments;
         recipe.sense = super::super::recipe::SenseTask {
             written: at("written"),
             labelled: at("labelled.jsonl"),
+            acts: at("acts.jsonl"),
             written_rate: 1.0,
             ..recipe.sense
         };
@@ -505,8 +514,18 @@ mod tests {
         assert!(read.iter().all(|x| x.is_finite()) && read[0] != read[1]);
         assert_eq!(sense.acts(&["Keep it", &long]).unwrap().len(), 2);
 
-        std::fs::write(at("labelled.jsonl"), "{\"good\":[]}").unwrap();
-        let error = train(&recipe, &context).unwrap_err().to_string();
-        assert!(error.contains("line 1"), "{error}");
+        let refused = |file: &str, line: &str, part: &str| {
+            let before = std::fs::read_to_string(at(file)).unwrap();
+            std::fs::write(at(file), line).unwrap();
+            let error = train(&recipe, &context).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+            std::fs::write(at(file), before).unwrap();
+        };
+        refused("labelled.jsonl", "{\"good\":[]}", "line 1: missing field");
+        refused(
+            "acts.jsonl",
+            "{\"before\":\"Go\",\"act\":\"quest\"}",
+            "line 1: \"quest\" names no acts",
+        );
     }
 }
