@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::acts::{self, Acts};
 use crate::backend::Sensible;
 use crate::error::Result;
-use crate::head::{Input, encode_input};
+use crate::head::{Input, Output, encode_input};
 use crate::models::{Models, Part};
 use crate::trunk::{HeadModel, Trunk};
 
@@ -51,6 +51,15 @@ impl Sense {
             model,
         })
     }
+}
+
+/// What a sense reader answers: the logit of sense, and the class of the act.
+pub fn outputs() -> Vec<Output> {
+    let classes: Vec<&str> = acts::NAMES.into_iter().chain([NO_ACT]).collect();
+    vec![
+        Output::new("sense", &["sense"], &[]),
+        Output::new("act", &["act"], &classes),
+    ]
 }
 
 /// The acts behind which a remark may suit, from the probability of each and of none.

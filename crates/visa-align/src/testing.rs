@@ -71,11 +71,7 @@ fn head(dir: &Path, part: Part) {
                 Output::new("strength", &NAMES, &[]),
             ],
         ),
-        Part::Sense => (
-            HeadKind::Sense,
-            Pooling::Segments,
-            vec![Output::new("sense", &["sense"], &[])],
-        ),
+        Part::Sense => (HeadKind::Sense, Pooling::Segments, crate::sense::outputs()),
         _ => (
             HeadKind::Nli,
             Pooling::Segments,

@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 use visa_align::acts::{self, Acts};
 use visa_align::embedded::fits;
 use visa_align::format;
-use visa_align::head::{HeadKind, Output};
-use visa_align::sense::NO_ACT;
+use visa_align::head::HeadKind;
+use visa_align::sense::{self, NO_ACT};
 use visa_align::shield::{Edit, Editable, editable};
 
 use super::{Example, Fitted, Model, Recipe, Target, Trained, fit, measure};
@@ -92,14 +92,7 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
     let (cases, held): (Vec<Case>, Vec<Case>) =
         (cases.into_iter()).partition(|case| Split::of(&case.topic, HELD, 0.0) == Split::Train);
     context.say(&format!("{} cases, {} held out", cases.len(), held.len()));
-    let model = Model::new(
-        recipe,
-        HeadKind::Sense,
-        vec![
-            Output::new("sense", &["sense"], &[]),
-            Output::new("act", &["act"], &classes()),
-        ],
-    )?;
+    let model = Model::new(recipe, HeadKind::Sense, sense::outputs())?;
     let tokens = model.encode(&texts(&cases))?;
     let examples: Vec<Example> = (tokens.into_iter().zip(&cases))
         .map(|(tokens, case)| Example {
@@ -150,11 +143,6 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
     let best = Trained::load(&fitted.model, &recipe.encoder)?;
     let report = measured(&held, &best.logits(&held_tokens)?);
     Ok((fitted, report))
-}
-
-/// The classes of the act: those of the field, and none of them.
-fn classes() -> Vec<&'static str> {
-    acts::NAMES.into_iter().chain([NO_ACT]).collect()
 }
 
 fn target(value: f32, weight: f32) -> Target {
