@@ -278,8 +278,11 @@ impl<'a> EmbeddedBackend<'a> {
         let (before, after) = profiles.split_at(bases.min(profiles.len()));
         let base = |place: usize| if whole { &before[0] } else { &before[place] };
         // A clause that speaks no value says something else, which must stay.
+        let speaks = |w: &Written, after: &Profile| {
+            metrics::l2(base(w.place).as_array(), after.as_array()) >= SPOKEN
+        };
         let removable: HashSet<usize> = (written.iter().zip(after))
-            .filter(|(w, after)| w.clause.text.is_empty() && apart(base(w.place), after) >= SPOKEN)
+            .filter(|(w, after)| w.clause.text.is_empty() && speaks(w, after))
             .map(|(w, _)| w.place)
             .collect();
         Ok(written
@@ -362,11 +365,6 @@ fn around(text: &str, edit: &Editable) -> std::ops::Range<usize> {
         .find(|r| r.start >= edit.end)
         .map_or(edit.end, |r| r.end);
     before..after
-}
-
-/// How far two profiles are apart.
-fn apart(a: &Profile, b: &Profile) -> f32 {
-    metrics::l2(a.as_array(), b.as_array())
 }
 
 /// Movement along the gap, and what is left of it beside.

@@ -1,4 +1,4 @@
-//! The sense reader: does a clause belong behind a sentence, as what was written for it does?
+//! The sense reader: what does a sentence do, and does a clause belong behind it, as what was written for it does?
 //!
 //! A small decoder writes good grammar and little sense, and a likelihood of its own cannot see that. A discriminator over the
 //! shared encoder can, by which samples of a language model are ranked as by an energy (Deng et al. 2020, arXiv 2004.11714). It

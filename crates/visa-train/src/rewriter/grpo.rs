@@ -5,10 +5,9 @@
 
 use std::path::PathBuf;
 
-use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use visa_align::embedded::{AFTER_LIMIT, Asker};
-use visa_nn::{Decoder, StoreType};
+use visa_nn::StoreType;
 
 use super::language::Language;
 use super::policy::{self, AdapterRecipe};
@@ -95,13 +94,12 @@ pub fn train(recipe: &GrpoRecipe, judges: Judges<'_>, context: &RunContext) -> R
     let rows = row::read(&recipe.pairs)?;
     let prompts = Prompts::new(&rows, &recipe.prompt, recipe.seed)?;
     context.say(&format!("{} sentences to ask about", prompts.len()));
-    let (decoder, asker) = policy::load(
+    let (decoder, frozen, asker) = policy::load(
         &recipe.policy,
         recipe.adapter.as_ref(),
         judges.sense,
         recipe.seed,
     )?;
-    let frozen = Decoder::load(&recipe.policy, &Device::Cpu)?;
     let language = Language::of(&recipe.language, &recipe.reward, &frozen, &asker)?;
     let reward = ClauseReward::new(judges, &asker, language, &recipe.reward)?;
     let mut config = recipe.grpo.clone();
@@ -217,6 +215,9 @@ impl Stepper for Run<'_> {
 mod tests {
     use std::path::Path;
     use std::sync::atomic::{AtomicBool, Ordering};
+
+    use candle_core::Device;
+    use visa_nn::Decoder;
 
     use super::*;
     use crate::rewriter::testing::{self, Letters, Picky, Squeamish, weights};

@@ -34,7 +34,8 @@ impl Default for AdapterRecipe {
     }
 }
 
-/// Loads the policy of a folder: whole, or under a fresh adapter. What its sentences do is read by `sense`, if anything.
+/// Loads the policy of a folder twice: the one that learns, whole or under a fresh adapter, and the frozen one that it is held to. What
+/// its sentences do is read by `sense`, if anything.
 ///
 /// # Errors
 /// A folder without a rewriter; an adapter that fits no module.
@@ -43,9 +44,10 @@ pub fn load(
     adapter: Option<&AdapterRecipe>,
     sense: Option<&Arc<dyn Sensible>>,
     seed: u64,
-) -> Result<(Decoder, Asker)> {
+) -> Result<(Decoder, Decoder, Asker)> {
     let tokenizer = Tokenizer::load(dir)?;
     let mut decoder = Decoder::load(dir, &Device::Cpu)?;
+    let frozen = Decoder::load(dir, &Device::Cpu)?;
     let asker = Asker::new(tokenizer, decoder.config())
         .and_then(|asker| Ok(asker.with_book(Phrasebook::find(dir)?)))
         .map(|asker| asker.with_sense(sense.cloned()))
@@ -60,7 +62,7 @@ pub fn load(
             decoder
         }
     };
-    Ok((decoder, asker))
+    Ok((decoder, frozen, asker))
 }
 
 /// Writes the trained policy as a rewriter's folder `model` into the run's folder, and an adapter beside it.

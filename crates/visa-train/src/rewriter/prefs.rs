@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Var};
+use candle_core::Var;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -144,13 +144,12 @@ pub fn train(recipe: &PrefsRecipe, judges: Judges<'_>, context: &RunContext) -> 
     context.save_recipe(recipe)?;
     let rows = row::read(&recipe.pairs)?;
     let prompts = Prompts::new(&rows, &recipe.prompt, recipe.seed)?;
-    let (decoder, asker) = policy::load(
+    let (decoder, frozen, asker) = policy::load(
         &recipe.policy,
         recipe.adapter.as_ref(),
         judges.sense,
         recipe.seed,
     )?;
-    let frozen = Decoder::load(&recipe.policy, &Device::Cpu)?;
     let language = Language::of(&recipe.language, &recipe.reward, &frozen, &asker)?;
     let mut reward = ClauseReward::new(judges, &asker, language, &recipe.reward)?;
     let comparisons = if recipe.preferences.as_os_str().is_empty() {
