@@ -12,7 +12,7 @@
 //! * words are separated by one blank, a comma is followed by one;
 //! * it ends only behind a whole word, in the sentence's own final punctuation, which is forced to its end;
 //! * it ends in any case after `max_clause` tokens and what completes the word begun;
-//! * where a set of [`Phrases`] is given, it is one of these, or empty.
+//! * where a set of [`Phrases`] is given, it is one of these, and not empty: to say nothing is no answer to a wish.
 //!
 //! This module knows tokens and strings. What the clause should say is the model's business, and whether the result is
 //! any good is the loop's.

@@ -47,7 +47,8 @@ pub struct Options {
     pub endpoint: Option<EndpointOptions>,
 }
 
-/// Rewrites, reads, compares, and writes `report.md`, `report.json`, `report.html` into the folder.
+/// Rewrites, reads, compares, and writes `report.md`, `report.json`, `report.html` and what was asked (`items.jsonl`) into
+/// the folder.
 ///
 /// `say` hears what is being done. Rewrites that are in the folder already are not made again.
 ///
@@ -101,7 +102,7 @@ pub fn run(
         lm.as_ref(),
         say,
     )?;
-    write(options, &comparison)?;
+    write(options, &items, &comparison)?;
     Ok(comparison)
 }
 
@@ -243,9 +244,13 @@ fn remarks(setting: &Setting, readers: usize, lm: bool) -> Vec<String> {
     remarks
 }
 
-fn write(options: &Options, comparison: &Comparison) -> Result<(), EvalError> {
+fn write(options: &Options, items: &[Item], comparison: &Comparison) -> Result<(), EvalError> {
     let json = serde_json::to_string_pretty(comparison).expect("a report serialises") + "\n";
+    let items: String = (items.iter())
+        .map(|item| serde_json::to_string(item).expect("an item serialises") + "\n")
+        .collect();
     for (name, text) in [
+        ("items.jsonl", items),
         ("report.md", comparison.markdown()),
         ("report.json", json),
         ("report.html", html::page(comparison)),
