@@ -7,6 +7,8 @@
 
 use std::path::Path;
 
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 use visa_values::Shift;
 
@@ -43,8 +45,12 @@ pub fn texts(rate: f64) -> Vec<Signed> {
 /// One sentence in so many also stands as it is, and is silent.
 const BARE: usize = 4;
 
-/// Sentences of a folder with their additions, every other one behind what goes before it, and some without; `count` of them
-/// are drawn in an epoch. Topics that rewriting pairs hold out by default are left out.
+/// Most sentences of other texts around one with an addition.
+const AROUND: usize = 4;
+
+/// Sentences of a folder with their additions, and some without: a third behind what goes before it, a third alone, a third in
+/// the midst of other sentences, since a remark in passing is to be found in a long text too. `count` are drawn in an epoch.
+/// Topics that rewriting pairs hold out by default are left out.
 ///
 /// # Errors
 /// As [`written::read`].
@@ -53,10 +59,24 @@ pub fn additions(folder: &Path, count: usize) -> Result<Vec<Signed>> {
     let held = |topic: &str| Split::of(topic, shares.valid_share, shares.test_share);
     let mut pairs = written::read(folder)?.pairs();
     pairs.retain(|pair| held(&pair.topic) == Split::Train);
+    let mut rng = ChaCha8Rng::seed_from_u64(0xADD);
     let mut texts = Vec::with_capacity(pairs.len());
     for (i, pair) in pairs.iter().enumerate() {
-        let context = if i % 2 == 0 { &pair.context } else { "" };
-        let text = |sentence: String| in_context(context, &sentence);
+        let context = if i % 3 == 1 { "" } else { &pair.context };
+        let around = if i % 3 == 2 {
+            rng.random_range(1..=AROUND)
+        } else {
+            0
+        };
+        let others: Vec<String> = (0..around)
+            .map(|_| pairs[rng.random_range(0..pairs.len())].before())
+            .collect();
+        let (ahead, behind) = others.split_at(rng.random_range(0..=around));
+        let text = |sentence: String| {
+            let text = in_context(context, &sentence);
+            let parts = ahead.iter().chain([&text]).chain(behind);
+            parts.map(String::as_str).collect::<Vec<_>>().join(" ")
+        };
         let values = pair.shift.unwrap_or_default();
         texts.push((text(pair.after()), target(&values)));
         if i % BARE == 0 {
@@ -117,7 +137,7 @@ mod tests {
     #[test]
     fn sentences_stand_with_their_additions_and_without() {
         let dir = tempfile::tempdir().unwrap();
-        let text = "P\nS One came.\nS Two sat.\n++be , out of love\n--be , and who cares\n";
+        let text = "P\nS One came.\nS Two sat.\n++be , out of love\n--be , and who cares\n++be , as friends\n";
         std::fs::write(dir.path().join("a.txt"), text).unwrap();
         let texts = additions(dir.path(), 1).unwrap();
         let found: Vec<(&str, f32)> = (texts.iter())
@@ -128,12 +148,15 @@ mod tests {
             ("One came. Two sat.", 1.0),
             ("Two sat, and who cares.", 0.2),
         ];
+        let (long, class) = found[3];
+        assert!(long.contains("One came. Two sat, as friends.") && long.len() > 30, "{long}");
+        assert!((class - 1.8).abs() < 1e-6);
         for ((text, class), (wanted, of)) in found.iter().zip(expected) {
             assert_eq!(*text, wanted);
             assert!((class - of).abs() < 1e-6, "{text}: {class}");
         }
-        assert_eq!(found.len(), 3);
-        assert!((texts[0].rate - 1.0 / 3.0).abs() < 1e-9);
+        assert_eq!(found.len(), 4);
+        assert!((texts[0].rate - 1.0 / 4.0).abs() < 1e-9);
     }
 
     #[test]
