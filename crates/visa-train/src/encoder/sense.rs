@@ -6,12 +6,10 @@
 //! verdict says of clauses that the rewriter had chosen counts more, since that is where it is asked.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use visa_align::acts::{self, Acts};
 use visa_align::embedded::fits;
 use visa_align::format;
@@ -20,10 +18,12 @@ use visa_align::sense::{self, NO_ACT};
 use visa_align::shield::{Edit, Editable, editable};
 
 use super::{Example, Fitted, Model, Recipe, Target, Trained, fit, measure};
+use crate::data::json_lines;
 use crate::pairs::row::in_context;
+use crate::pairs::verdicts::Verdicts;
 use crate::pairs::written::{Act, Written};
-use crate::pairs::{Pair, Split, written};
-use crate::{Error, Metrics, Result, RunContext};
+use crate::pairs::{Pair, Split, verdicts, written};
+use crate::{Metrics, Result, RunContext};
 
 /// Where a case comes from.
 #[derive(Clone, Copy, PartialEq)]
@@ -49,21 +49,6 @@ struct Case {
     origin: Origin,
 }
 
-/// Verdicts on clauses behind one sentence.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Verdicts {
-    /// The text before the clauses.
-    before: String,
-    #[serde(default)]
-    good: Vec<String>,
-    /// Harmless, with little to do with the sentence.
-    #[serde(default)]
-    weak: Vec<String>,
-    #[serde(default)]
-    bad: Vec<String>,
-}
-
 /// What the reader is to say of a weak clause.
 const WEAK: f32 = 0.3;
 
@@ -83,10 +68,12 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
     cases.extend(of_acts(&acts, task.elsewhere, &mut rng));
     cases.extend(performed(&acts));
     if !task.acts.as_os_str().is_empty() {
-        cases.extend(told(&task.acts, |line: Performed| performing_all(&line))?);
+        let told = json_lines(&task.acts, |line: Performed| performing_all(&line))?;
+        cases.extend(told.into_iter().flatten());
     }
     if !task.labelled.as_os_str().is_empty() {
-        cases.extend(told(&task.labelled, |line| Ok(labelled(line)))?);
+        let told = verdicts::read(&task.labelled)?;
+        cases.extend(told.into_iter().flat_map(labelled));
     }
     // All that stands behind one sentence is learnt, or all is held out.
     let (cases, held): (Vec<Case>, Vec<Case>) =
@@ -248,21 +235,6 @@ fn of_acts(acts: &[Act], elsewhere: f32, rng: &mut ChaCha8Rng) -> Vec<Case> {
         }
     }
     cases
-}
-
-/// The cases that the lines of a file tell of, each by `cases`, which may say what is wrong with its line.
-fn told<T: DeserializeOwned, C: IntoIterator<Item = Case>>(
-    path: &Path,
-    cases: impl Fn(T) -> std::result::Result<C, String>,
-) -> Result<Vec<Case>> {
-    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-    let mut all = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        let read = serde_json::from_str(line).map_err(|e| e.to_string());
-        let found = read.and_then(&cases);
-        all.extend(found.map_err(|e| Error::data(path, format!("line {}: {e}", number + 1)))?);
-    }
-    Ok(all)
 }
 
 /// The cases of a line of verdicts.

@@ -149,7 +149,10 @@ mod tests {
             ("Two sat, and who cares.", 0.2),
         ];
         let (long, class) = found[3];
-        assert!(long.contains("One came. Two sat, as friends.") && long.len() > 30, "{long}");
+        assert!(
+            long.contains("One came. Two sat, as friends.") && long.len() > 30,
+            "{long}"
+        );
         assert!((class - 1.8).abs() < 1e-6);
         for ((text, class), (wanted, of)) in found.iter().zip(expected) {
             assert_eq!(*text, wanted);

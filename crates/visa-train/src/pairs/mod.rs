@@ -12,9 +12,10 @@ pub mod argument;
 pub mod edits;
 pub mod mine;
 pub mod row;
+pub mod verdicts;
 pub mod written;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -109,8 +110,10 @@ pub struct PairsRecipe {
     pub swaps: usize,
     /// Whole texts rewritten by people, of each kind; 0 leaves them out.
     pub edits: usize,
-    /// A folder of written clauses ([`written`]); none if empty.
-    pub written: PathBuf,
+    /// Folders of written clauses ([`written`]).
+    pub written: Vec<PathBuf>,
+    /// A file of [`verdicts`] on their clauses for speech acts; none if empty.
+    pub verdicts: PathBuf,
     /// Factor on a labelled shift: a detector that moves little per clause would else never reach
     /// the strong level.
     pub gain: f32,
@@ -142,7 +145,8 @@ impl Default for PairsRecipe {
             contrasts: 2000,
             swaps: 4000,
             edits: 4000,
-            written: PathBuf::new(),
+            written: Vec::new(),
+            verdicts: PathBuf::new(),
             gain: 1.0,
             neutral_share: 0.3,
             min_consistency: metrics::JOINT_CONSISTENCY,
@@ -271,10 +275,26 @@ fn gather(recipe: &PairsRecipe, context: &RunContext) -> Result<Vec<Row>> {
         let plus = ClauseExample { shift, ..plus };
         pairs.push(ours(Kind::Contrast, plus, Some(minus.clause)));
     }
-    if !recipe.written.as_os_str().is_empty() {
-        let written = written::read(&recipe.written)?.pairs();
-        context.say(&format!("{} written clauses", written.len()));
+    let mut shifts = HashMap::new();
+    for folder in &recipe.written {
+        let written = written::read(folder)?;
+        let clauses = written.acts.iter().flat_map(|act| act.clauses.iter());
+        shifts.extend(clauses.map(|(clause, shift)| (clause.clone(), *shift)));
+        let written = written.pairs();
+        context.say(&format!(
+            "{}: {} written clauses",
+            folder.display(),
+            written.len()
+        ));
         pairs.extend(written);
+    }
+    if !recipe.verdicts.as_os_str().is_empty() {
+        let approved = verdicts::approved(&verdicts::read(&recipe.verdicts)?, &shifts);
+        context.say(&format!(
+            "{} clauses that readers approved of",
+            approved.len()
+        ));
+        pairs.extend(approved);
     }
     let mut rows: Vec<Row> = pairs.into_iter().map(Pair::row).collect::<Result<_>>()?;
     if recipe.edits > 0 {

@@ -33,6 +33,8 @@ pub enum Kind {
     Contrast,
     /// A clause written by us, for its sentence.
     Written,
+    /// A clause of ours that readers called good behind a sentence that it was not written for.
+    Approved,
     /// A text edited by a person until it said the opposite, with as few changes as possible.
     Counterfactual,
     /// A rude text said politely.
@@ -45,7 +47,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 11] = [
+    pub const ALL: [Kind; 12] = [
         Kind::Mined,
         Kind::Argument,
         Kind::Swap,
@@ -53,6 +55,7 @@ impl Kind {
         Kind::Generated,
         Kind::Contrast,
         Kind::Written,
+        Kind::Approved,
         Kind::Counterfactual,
         Kind::Detoxified,
         Kind::Split,
@@ -69,6 +72,7 @@ impl Kind {
             Kind::Generated => "generated",
             Kind::Contrast => "contrast",
             Kind::Written => "written",
+            Kind::Approved => "approved",
             Kind::Counterfactual => "counterfactual",
             Kind::Detoxified => "detoxified",
             Kind::Split => "split",

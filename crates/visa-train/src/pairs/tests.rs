@@ -91,7 +91,8 @@ fn pairs_of_every_kind_are_made_judged_and_written() {
     let context = context(dir.path(), &stop);
     let recipe = PairsRecipe {
         edits: 10,
-        written: written::tests::folder(),
+        written: vec![written::tests::folder(), written::tests::book()],
+        verdicts: written::tests::folder().join("../sense/verdicts.jsonl"),
         neutral_share: 1.0,
         ..recipe()
     };

@@ -223,6 +223,23 @@ pub(super) mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/written")
     }
 
+    /// The phrases of the rewriter.
+    pub(in super::super) fn book() -> PathBuf {
+        folder().join("../book")
+    }
+
+    #[test]
+    fn no_detector_learns_a_phrase_of_the_book() {
+        let learnt: HashSet<String> = (read(&folder()).unwrap().pairs().into_iter())
+            .map(|pair| pair.clause.to_lowercase())
+            .collect();
+        let book = read(&book()).unwrap();
+        assert!(book.paragraphs.is_empty() && book.acts.len() >= 30);
+        for (clause, _) in book.acts.iter().flat_map(|act| &act.clauses) {
+            assert!(!learnt.contains(&clause.to_lowercase()), "{clause:?}");
+        }
+    }
+
     #[test]
     fn a_paragraph_is_read() {
         let text = "# ours\nP\nS One came.\nS Two sat down!\n++be-po , out of love\nS It rained.\n--st because of rain\n\nP\nS New.\n+un for all\n0 . It was warm\n";
