@@ -169,8 +169,8 @@ impl Data {
             Sources::Product => product(recipe, context)?,
             Sources::Judge => apart::signed(recipe, context)?,
         };
-        if !task.additions.as_os_str().is_empty() {
-            signed.extend(written::additions(&task.additions, task.additions_drawn)?);
+        for additions in &task.additions {
+            signed.extend(written::additions(additions)?);
         }
         // People often leave the last full stop off.
         for s in &mut signed {

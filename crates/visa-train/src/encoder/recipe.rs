@@ -91,6 +91,16 @@ impl Default for HeadShape {
     }
 }
 
+/// A folder of sentences with additions ([`crate::pairs::written`]).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Additions {
+    /// The folder.
+    pub folder: PathBuf,
+    /// How many texts are drawn of it each epoch.
+    pub drawn: usize,
+}
+
 /// Whose sources a model learns from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -128,10 +138,8 @@ pub struct DetectorTask {
     pub clauses: usize,
     /// Share of the written texts that is drawn each epoch.
     pub written: f64,
-    /// A folder of sentences with additions ([`crate::pairs::written`]); none if empty. The judge's is its own.
-    pub additions: PathBuf,
-    /// How many of them are drawn each epoch.
-    pub additions_drawn: usize,
+    /// Sentences with additions. The judge's are its own.
+    pub additions: Vec<Additions>,
     /// Encyclopaedia sentences that speak no value.
     pub plain: usize,
     /// Weight of "present means embraced" for the arguments.
@@ -156,8 +164,7 @@ impl Default for DetectorTask {
             phrases: 1500,
             clauses: 1500,
             written: 1.0,
-            additions: PathBuf::new(),
-            additions_drawn: 8000,
+            additions: Vec::new(),
             plain: 800,
             argument_sign: 0.3,
             presence_share: 0.05,

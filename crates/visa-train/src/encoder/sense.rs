@@ -50,7 +50,7 @@ struct Case {
 }
 
 /// What the reader is to say of a weak clause.
-const WEAK: f32 = 0.3;
+const WEAK: f32 = 0.2;
 
 /// Share of the labelled cases that is held out.
 const HELD: f64 = 0.1;

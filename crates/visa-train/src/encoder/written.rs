@@ -5,14 +5,13 @@
 //! is not named is silent. Sentences with and without an addition ([`crate::pairs::written`]) show above all how a value is
 //! waved away in passing, which is easily taken for praise.
 
-use std::path::Path;
-
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 use visa_values::Shift;
 
 use super::Target;
+use super::recipe::Additions;
 use super::signed::Signed;
 use crate::pairs::row::in_context;
 use crate::pairs::{Split, written};
@@ -49,15 +48,15 @@ const BARE: usize = 4;
 const AROUND: usize = 4;
 
 /// Sentences of a folder with their additions, and some without: a third behind what goes before it, a third alone, a third in
-/// the midst of other sentences, since a remark in passing is to be found in a long text too. `count` are drawn in an epoch.
+/// the midst of other sentences, since a remark in passing is to be found in a long text too. as many as it says are drawn in an epoch.
 /// Topics that rewriting pairs hold out by default are left out.
 ///
 /// # Errors
 /// As [`written::read`].
-pub fn additions(folder: &Path, count: usize) -> Result<Vec<Signed>> {
+pub fn additions(from: &Additions) -> Result<Vec<Signed>> {
     let shares = crate::pairs::PairsRecipe::default();
     let held = |topic: &str| Split::of(topic, shares.valid_share, shares.test_share);
-    let mut pairs = written::read(folder)?.pairs();
+    let mut pairs = written::read(&from.folder)?.pairs();
     pairs.retain(|pair| held(&pair.topic) == Split::Train);
     let mut rng = ChaCha8Rng::seed_from_u64(0xADD);
     let mut texts = Vec::with_capacity(pairs.len());
@@ -83,7 +82,7 @@ pub fn additions(folder: &Path, count: usize) -> Result<Vec<Signed>> {
             texts.push((text(pair.before()), target(&[0.0; 10])));
         }
     }
-    let rate = (count as f64 / texts.len().max(1) as f64).min(1.0);
+    let rate = (from.drawn as f64 / texts.len().max(1) as f64).min(1.0);
     let signed = |(text, target)| Signed {
         text,
         context: None,
@@ -139,7 +138,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let text = "P\nS One came.\nS Two sat.\n++be , out of love\n--be , and who cares\n++be , as friends\n";
         std::fs::write(dir.path().join("a.txt"), text).unwrap();
-        let texts = additions(dir.path(), 1).unwrap();
+        let from = Additions {
+            folder: dir.path().into(),
+            drawn: 1,
+        };
+        let texts = additions(&from).unwrap();
         let found: Vec<(&str, f32)> = (texts.iter())
             .map(|t| (t.text.as_str(), t.target.value[8]))
             .collect();
