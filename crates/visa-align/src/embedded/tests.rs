@@ -357,3 +357,10 @@ fn movement_is_split_along_and_beside() {
     assert!((along - 0.3).abs() < 1e-6 && (beside - 0.4).abs() < 1e-6);
     assert_eq!(movement(&[0.0; 10], &[0.0; 10], &[0.0; 10]), (0.0, 0.0));
 }
+
+#[test]
+fn a_paragraph_closes_with_its_last_sentence() {
+    let text = "The first came home. The second came later.\n\nThe third one stayed there.";
+    let closing: Vec<bool> = editable(text).iter().map(|e| closes(text, e)).collect();
+    assert_eq!(closing, [false, true, true]);
+}
