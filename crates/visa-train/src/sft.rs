@@ -5,7 +5,7 @@
 //! Control tokens are dropped now and then, so that the model can also write without a wish. Which
 //! clauses are good is not judged here: the loop's scores do that.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use candle_core::{Device, Tensor, Var};
@@ -51,8 +51,8 @@ pub struct SftRecipe {
     pub pairs: PathBuf,
     /// Kinds of pairs that are learned from; they must have clauses.
     pub kinds: Vec<Kind>,
-    /// How often each written pair comes in a pass.
-    pub written: usize,
+    /// How often each pair of a kind comes in a pass, where not once.
+    pub times: BTreeMap<Kind, usize>,
     /// A folder whose speech acts ([`written`]) become the rewriter's phrase book; none if empty.
     pub book: PathBuf,
     /// The loop.
@@ -78,7 +78,7 @@ impl Default for SftRecipe {
                 Kind::Generated,
                 Kind::Written,
             ],
-            written: 3,
+            times: BTreeMap::from([(Kind::Written, 3)]),
             book: PathBuf::new(),
             trainer: TrainerConfig::default(),
         }
@@ -264,8 +264,10 @@ impl<'a> Sft<'a> {
         let (mut train, mut valid) = (Vec::new(), Vec::new());
         for row in rows.iter().filter(|row| recipe.kinds.contains(&row.kind)) {
             let (into, times) = match row.split {
-                Split::Train if row.kind == Kind::Written => (&mut train, recipe.written),
-                Split::Train => (&mut train, 1),
+                Split::Train => {
+                    let times = recipe.times.get(&row.kind).copied();
+                    (&mut train, times.unwrap_or(1))
+                }
                 Split::Valid => (&mut valid, 1),
                 Split::Test => continue,
             };
