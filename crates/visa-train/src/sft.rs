@@ -20,7 +20,7 @@ use visa_nn::{Decoder, StoreType, Tokenizer};
 
 use crate::lm::{Precision, append, save_model};
 use crate::pairs::row::{self, Kind, Row, Split};
-use crate::pairs::written;
+use crate::pairs::{verdicts, written};
 use crate::trainer::{self, Loss, Metrics, Summary, Task, TrainerConfig};
 use crate::{Error, Result, RunContext};
 
@@ -55,6 +55,8 @@ pub struct SftRecipe {
     pub times: BTreeMap<Kind, usize>,
     /// A folder whose speech acts ([`written`]) become the rewriter's phrase book; none if empty.
     pub book: PathBuf,
+    /// A file of [`verdicts`] that tell how readers liked its phrases; none if empty.
+    pub verdicts: PathBuf,
     /// The loop.
     pub trainer: TrainerConfig,
 }
@@ -80,6 +82,7 @@ impl Default for SftRecipe {
             ],
             times: BTreeMap::from([(Kind::Written, 3)]),
             book: PathBuf::new(),
+            verdicts: PathBuf::new(),
             trainer: TrainerConfig::default(),
         }
     }
@@ -119,9 +122,12 @@ pub fn train(recipe: &SftRecipe, context: &RunContext) -> Result<Summary> {
         let clauses = (acts.iter()).flat_map(|act| {
             (act.clauses.iter()).map(|(clause, shift)| (clause.as_str(), shift, act.acts))
         });
-        Phrasebook::new(clauses)
-            .save(&dir)
-            .map_err(Error::io(&dir))?;
+        let mut book = Phrasebook::new(clauses);
+        if !recipe.verdicts.as_os_str().is_empty() {
+            let shares = verdicts::shares(&verdicts::read(&recipe.verdicts)?);
+            book = book.with_approval(|clause| shares.get(clause).copied());
+        }
+        book.save(&dir).map_err(Error::io(&dir))?;
     }
     Ok(summary)
 }

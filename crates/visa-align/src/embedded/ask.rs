@@ -66,6 +66,37 @@ pub struct Asker {
     positions: usize,
 }
 
+/// A sense reader that knows how readers liked the phrases of a book behind other sentences.
+#[derive(Debug)]
+struct Experienced {
+    reader: Arc<dyn Sensible>,
+    book: Arc<Phrasebook>,
+}
+
+/// Log-odds that a reader approves, from those of the sense reader and of readers elsewhere: a logistic regression on 2,159 verdicts on
+/// phrases of the book behind sentences that the reader had not seen, with the verdict itself left out of what is known elsewhere.
+const BASE: f32 = 0.38;
+const READ: f32 = 0.45;
+const ELSEWHERE: f32 = 0.63;
+
+impl Sensible for Experienced {
+    fn acts(&self, before: &[&str]) -> Result<Vec<Acts>> {
+        self.reader.acts(before)
+    }
+
+    fn sense(&self, pairs: &[(&str, &str)]) -> Result<Vec<f32>> {
+        let read = self.reader.sense(pairs)?;
+        let known = |(read, (_, clause)): (f32, &(&str, &str))| match self.book.approval(clause) {
+            Some(share) => {
+                let share = share.clamp(0.03, 0.97);
+                BASE + READ * read + ELSEWHERE * (share / (1.0 - share)).ln()
+            }
+            None => read,
+        };
+        Ok(read.into_iter().zip(pairs).map(known).collect())
+    }
+}
+
 /// One request for a clause.
 #[derive(Clone, Debug)]
 pub struct Asked {
@@ -106,15 +137,23 @@ impl Asker {
         }
     }
 
-    /// The same, whose clauses suit what a sentence does by this reader, where there is a book.
+    /// The same, whose clauses suit what a sentence does by this reader, where there is a book; what the book knows of a phrase
+    /// counts beside what is read.
     #[must_use]
     pub fn with_sense(self, sense: Option<Arc<dyn Sensible>>) -> Self {
+        let sense = match (sense, &self.book) {
+            (Some(reader), Some(book)) => {
+                let book = Arc::clone(book);
+                Some(Arc::new(Experienced { reader, book }) as Arc<dyn Sensible>)
+            }
+            (sense, _) => sense,
+        };
         Self { sense, ..self }
     }
 
     /// What reads sense, if anything.
-    pub(super) fn sense(&self) -> Option<&dyn Sensible> {
-        self.sense.as_deref()
+    pub fn sense(&self) -> Option<&Arc<dyn Sensible>> {
+        self.sense.as_ref()
     }
 
     /// The acts behind which a clause at a place would stand; all of them where nobody reads that.
@@ -292,6 +331,35 @@ pub(super) fn context(text: &str, at: usize, most: usize) -> &str {
 mod tests {
     use super::*;
     use crate::shield::editable;
+
+    /// Finds everything as likely as not.
+    #[derive(Debug)]
+    struct Undecided;
+
+    impl Sensible for Undecided {
+        fn acts(&self, before: &[&str]) -> Result<Vec<Acts>> {
+            Ok(vec![Acts::ALL; before.len()])
+        }
+
+        fn sense(&self, pairs: &[(&str, &str)]) -> Result<Vec<f32>> {
+            Ok(vec![0.0; pairs.len()])
+        }
+    }
+
+    #[test]
+    fn what_readers_liked_elsewhere_counts_beside_what_is_read() {
+        let text = "++be::80 , which is kind\n++be::20 , which is nice\n++be , which is new";
+        let reader = Experienced {
+            reader: Arc::new(Undecided),
+            book: Arc::new(Phrasebook::parse(text).unwrap()),
+        };
+        let pairs = [", which is kind", ", which is nice", ", which is new"].map(|c| ("A b", c));
+        let odds = 4f32.ln();
+        let expected = [BASE + ELSEWHERE * odds, BASE - ELSEWHERE * odds, 0.0];
+        for (found, wanted) in reader.sense(&pairs).unwrap().iter().zip(expected) {
+            assert!((found - wanted).abs() < 1e-5, "{found} {wanted}");
+        }
+    }
 
     #[test]
     fn clauses_join_their_sentence() {

@@ -2,8 +2,9 @@
 //!
 //! A small model knows which words go together, but hardly what makes sense; what was written for many sentences makes more. So where a rewriter's folder
 //! holds a book, the shield lets the decoder write only what stands in it for the wish, and what is learnt is which clause
-//! belongs behind which sentence. A file of lines, `++be:request+conduct , which is a kind thing to do` (signs as in
-//! [`format::shift_of`], and the [`Acts`] behind which it may stand; without them, behind any), compressed by zstd.
+//! belongs behind which sentence. A file of lines, `++be:request+conduct:62 , which is a kind thing to do` (signs as in
+//! [`format::shift_of`], the [`Acts`] behind which it may stand, or any if empty, and of a hundred readers those who called it good where they
+//! found it; the last two may be missing), compressed by zstd.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -38,6 +39,8 @@ struct Phrase {
     text: String,
     signs: Signs,
     acts: Acts,
+    /// Of a hundred readers, those who approved of it; nobody was asked if `None`.
+    approved: Option<u8>,
     /// Its tokens, once somebody has asked for them.
     ids: OnceLock<Arc<[u32]>>,
 }
@@ -50,7 +53,37 @@ impl Phrase {
             text,
             signs,
             acts,
+            approved: None,
             ids: OnceLock::new(),
+        })
+    }
+
+    /// The acts as a line names them.
+    fn named(&self) -> String {
+        if self.acts == Acts::ALL {
+            String::new()
+        } else {
+            self.acts.to_string()
+        }
+    }
+
+    /// A line of a book.
+    fn parse(line: &str) -> Option<Self> {
+        let (speaks, clause) = line.split_once(' ')?;
+        let mut parts = speaks.split(':');
+        let shift = format::shift_of(parts.next()?)?;
+        let acts = match parts.next() {
+            None | Some("") => Acts::ALL,
+            Some(acts) => Acts::parse(acts)?,
+        };
+        let percent = parts.next().map(str::parse).transpose().ok()?;
+        if parts.next().is_some() || percent.is_some_and(|p| p > 100) {
+            return None;
+        }
+        let phrase = Self::new(&shift, acts, format::behind_stem(clause))?;
+        Some(Self {
+            approved: percent,
+            ..phrase
         })
     }
 
@@ -68,6 +101,8 @@ impl Phrase {
 #[derive(Debug)]
 pub struct Phrasebook {
     phrases: Vec<Phrase>,
+    /// Places in `phrases`, by the words in lower case.
+    at: HashMap<String, usize>,
     lists: Mutex<HashMap<Key, Option<Arc<Phrases>>>>,
 }
 
@@ -122,8 +157,25 @@ impl Phrasebook {
         }
         Self {
             phrases,
+            at,
             lists: Mutex::default(),
         }
+    }
+
+    /// The same, with the share of readers who approved of each clause where they found it, 0 to 1.
+    #[must_use]
+    pub fn with_approval(mut self, share: impl Fn(&str) -> Option<f32>) -> Self {
+        for phrase in &mut self.phrases {
+            phrase.approved =
+                share(&phrase.text).map(|s| (100.0 * s.clamp(0.0, 1.0)).round() as u8);
+        }
+        self
+    }
+
+    /// The share of readers who approved of a clause where they found it; `None` if it is no phrase, or nobody was asked.
+    pub fn approval(&self, clause: &str) -> Option<f32> {
+        let phrase = &self.phrases[*self.at.get(&clause.to_lowercase())?];
+        phrase.approved.map(|percent| f32::from(percent) / 100.0)
     }
 
     /// The text that [`Self::parse`] reads.
@@ -131,8 +183,10 @@ impl Phrasebook {
         let mut text = String::new();
         for phrase in &self.phrases {
             text += &format::signs_of(&phrase.signs.map(f32::from));
-            if phrase.acts != Acts::ALL {
-                text += &format!(":{}", phrase.acts);
+            match phrase.approved {
+                Some(percent) => text += &format!(":{}:{percent}", phrase.named()),
+                None if phrase.acts != Acts::ALL => text += &format!(":{}", phrase.acts),
+                None => {}
             }
             text += " ";
             text += phrase.text.trim_start();
@@ -157,18 +211,16 @@ impl Phrasebook {
     pub fn parse(text: &str) -> std::result::Result<Self, String> {
         let mut phrases = Vec::new();
         for (number, line) in text.lines().enumerate() {
-            let phrase = line.split_once(' ').and_then(|(speaks, clause)| {
-                let (signs, acts) = match speaks.split_once(':') {
-                    Some((signs, acts)) => (signs, Acts::parse(acts)?),
-                    None => (speaks, Acts::ALL),
-                };
-                Phrase::new(&format::shift_of(signs)?, acts, format::behind_stem(clause))
-            });
+            let phrase = Phrase::parse(line);
             phrases
                 .push(phrase.ok_or_else(|| format!("line {} is no phrase: {line:?}", number + 1))?);
         }
+        let at = (phrases.iter().enumerate())
+            .map(|(i, phrase)| (phrase.text.to_lowercase(), i))
+            .collect();
         Ok(Self {
             phrases,
+            at,
             lists: Mutex::default(),
         })
     }
@@ -237,6 +289,27 @@ mod tests {
         let specials = format::specials();
         let names: Vec<&str> = specials.iter().map(String::as_str).collect();
         Tokenizer::train_bpe([BOOK].iter(), 400, &names).unwrap()
+    }
+
+    #[test]
+    fn what_readers_said_of_a_phrase_is_kept() {
+        let text = "++be:request:62 , which is kind\n--po::7 because power is vain\n--po++be:thanks , which is kind and plain\n";
+        let book = Phrasebook::parse(text).unwrap();
+        assert_eq!(book.text(), text);
+        assert_eq!(book.approval(", Which is kind"), Some(0.62));
+        assert_eq!(book.approval(" because power is vain"), Some(0.07));
+        assert_eq!(book.approval(", which is kind and plain"), None);
+        assert_eq!(book.approval(", which is new"), None);
+        let book = book.with_approval(|text| text.starts_with(',').then_some(0.555));
+        assert_eq!(book.approval(", which is kind and plain"), Some(0.56));
+        assert_eq!(book.approval(" because power is vain"), None);
+        for wrong in [
+            "++be:request:101 , a b",
+            "++be:request:x , a b",
+            "++be:request:1:2 , a b",
+        ] {
+            assert!(Phrasebook::parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     const BOOK: &str = "++be , which is kind\n--po because power is vain\n+be-po , which is kind and plain\n++se so that all are safe";

@@ -67,6 +67,29 @@ pub fn approved(verdicts: &[Verdicts], shifts: &HashMap<String, [f32; 10]>) -> V
     pairs
 }
 
+/// What counts as so many verdicts of the usual kind, beside those on a clause.
+const USUAL: f32 = 4.0;
+
+/// Of each clause the share of verdicts, wherever it stood, that called it good; a few verdicts are drawn towards the share of all.
+pub fn shares(verdicts: &[Verdicts]) -> HashMap<String, f32> {
+    let mut counts: HashMap<&str, (f32, f32)> = HashMap::new();
+    for read in verdicts {
+        for (clauses, good) in [(&read.good, 1.0), (&read.weak, 0.0), (&read.bad, 0.0)] {
+            for clause in clauses {
+                let (goods, all) = counts.entry(clause).or_default();
+                *goods += good;
+                *all += 1.0;
+            }
+        }
+    }
+    let (goods, all) = (counts.values()).fold((0.0, 0.0), |sum, c| (sum.0 + c.0, sum.1 + c.1));
+    let usual = if all > 0.0 { goods / all } else { 0.0 };
+    let share = |(clause, (goods, all)): (&str, (f32, f32))| {
+        (clause.to_owned(), (goods + USUAL * usual) / (all + USUAL))
+    };
+    counts.into_iter().map(share).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +108,29 @@ mod tests {
         assert_eq!(pairs[0].context, "One came.");
         assert_eq!(pairs[0].after(), "Two sat, out of love.");
         assert_eq!(pairs[0].shift, Some(love));
+    }
+
+    #[test]
+    fn a_share_of_few_verdicts_is_drawn_towards_that_of_all() {
+        let verdicts = |good: &[&str], bad: &[&str]| Verdicts {
+            before: "One came".into(),
+            good: good.iter().map(|c| (*c).to_owned()).collect(),
+            weak: Vec::new(),
+            bad: bad.iter().map(|c| (*c).to_owned()).collect(),
+        };
+        let shares = shares(&[
+            verdicts(&["a", "b"], &["c"]),
+            verdicts(&["a"], &["c", "c", "c"]),
+        ]);
+        // 3 of 7 are good.
+        let check = |clause: &str, goods: f32, all: f32| {
+            let expected = (goods + USUAL * 3.0 / 7.0) / (all + USUAL);
+            assert!((shares[clause] - expected).abs() < 1e-6, "{clause}");
+        };
+        check("a", 2.0, 2.0);
+        check("b", 1.0, 1.0);
+        check("c", 0.0, 4.0);
+        assert!(super::shares(&[]).is_empty());
     }
 
     #[test]
