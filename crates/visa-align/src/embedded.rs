@@ -66,7 +66,7 @@ impl Default for EmbeddedOptions {
             sentences: 6,
             clauses: 40,
             read: 10,
-            sense: -1.5,
+            sense: -1.0,
             temperature: 0.7,
             top_p: 0.92,
             max_clause: MAX_CLAUSE,
