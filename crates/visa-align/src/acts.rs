@@ -49,6 +49,11 @@ pub const NAMES: [&str; 40] = [
     "regards",
 ];
 
+/// Acts in which somebody is glad of something.
+pub(crate) const GLAD: Acts = Acts::from_bits(0b1_1111 << 10 | 1 << 20 | 1 << 25 | 1 << 35);
+/// Acts in which somebody is sorry about something.
+pub(crate) const SORRY: Acts = Acts::from_bits(0b1_1111 << 15 | 1 << 21 | 1 << 26 | 1 << 36);
+
 /// Some of the acts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Acts(u64);
@@ -59,9 +64,19 @@ impl Acts {
     /// All of them.
     pub const ALL: Self = Self((1 << NAMES.len()) - 1);
 
+    const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// The act of [`NAMES`] at `index`.
     pub fn of(index: usize) -> Self {
         Self(1 << index) & Self::ALL
+    }
+
+    /// Those that are not among some others.
+    #[must_use]
+    pub fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
     }
 
     /// Names joined by `+`; `None` if one is unknown.
@@ -108,6 +123,18 @@ impl fmt::Display for Acts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_glad_and_the_sorry_are_named() {
+        assert_eq!(
+            GLAD.to_string(),
+            "staff-praised+product-praised+place-praised+film-praised+craft-praised+good-news+pleasure+joy"
+        );
+        assert_eq!(
+            SORRY.to_string(),
+            "staff-blamed+product-blamed+place-blamed+film-blamed+craft-blamed+bad-news+mishap+sorrow"
+        );
+    }
 
     #[test]
     fn acts_are_written_as_they_are_read() {

@@ -62,16 +62,32 @@ pub fn outputs() -> Vec<Output> {
     ]
 }
 
-/// The acts behind which a remark may suit, from the probability of each and of none.
+/// Of glad and sorry acts those count that are so much likelier together; if neither are, a sentence is left alone.
+const CLEARLY: f32 = 1.3;
+
+/// The acts behind which a remark may suit, from the probability of each and of none. A remark that suits praise is absurd behind blame.
 fn likely(probabilities: &[f32]) -> Acts {
     let (acts, none) = probabilities.split_at(acts::NAMES.len());
     if none.iter().any(|p| *p >= NONE) {
         return Acts::NONE;
     }
     let most = acts.iter().copied().fold(0.0, f32::max);
-    (acts.iter().enumerate())
+    let likely = (acts.iter().enumerate())
         .filter(|(_, p)| **p >= most || **p >= LIKELY)
-        .fold(Acts::NONE, |all, (i, _)| all | Acts::of(i))
+        .fold(Acts::NONE, |all, (i, _)| all | Acts::of(i));
+    let (glad, sorry) = (likely & acts::GLAD, likely & acts::SORRY);
+    if glad.is_empty() || sorry.is_empty() {
+        return likely;
+    }
+    let total = |of: Acts| -> f32 { of.indices().map(|i| acts[i]).sum() };
+    let [gladness, sorrow] = [acts::GLAD, acts::SORRY].map(total);
+    if gladness >= CLEARLY * sorrow {
+        likely.without(sorry)
+    } else if sorrow >= CLEARLY * gladness {
+        likely.without(glad)
+    } else {
+        Acts::NONE
+    }
 }
 
 impl Sensible for Sense {
@@ -127,5 +143,14 @@ mod tests {
         check(&[(2, 0.15), (3, 0.1)], Acts::of(2));
         check(&[(2, 0.4), (40, 0.45)], Acts::of(2));
         check(&[(2, 0.4), (40, 0.55)], Acts::NONE);
+        let at = |name: &str| acts::NAMES.iter().position(|n| *n == name).unwrap();
+        let (praised, blamed) = (at("film-praised"), at("film-blamed"));
+        check(&[(praised, 0.7), (blamed, 0.1)], Acts::of(praised));
+        check(&[(praised, 0.35), (blamed, 0.3)], Acts::NONE);
+        check(&[(praised, 0.6), (blamed, 0.25)], Acts::of(praised));
+        check(
+            &[(blamed, 0.6), (praised, 0.25), (2, 0.2)],
+            Acts::of(blamed) | Acts::of(2),
+        );
     }
 }

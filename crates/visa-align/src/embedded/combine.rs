@@ -26,7 +26,7 @@ pub(super) fn most_edits(gap: &[f32; 10], sentences: usize) -> usize {
 }
 
 /// What may be left of the gap when enough was edited.
-const LEFT: f32 = 0.1;
+const LEFT: f32 = 0.3;
 
 /// Fewest edits that should bridge the gap by what each moves alone: a reader stops at the worst clause, so there are no more
 /// than it takes.

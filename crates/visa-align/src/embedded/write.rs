@@ -48,7 +48,7 @@ pub struct Clause {
 /// Weight of a clause's mean log-probability (nats a token) against movement: a clause that reads well may move less.
 const FLUENCY: f32 = 0.1;
 /// Weight of a clause's sense (nats) against movement.
-const SENSE: f32 = 0.3;
+const SENSE: f32 = 0.4;
 
 impl Clause {
     /// How well it reads and belongs where it stands, in units of movement.

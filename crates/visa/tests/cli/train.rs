@@ -123,7 +123,7 @@ fn from_a_rewriter_to_one_that_learned_from_its_judges() {
     std::fs::create_dir(dir.join("written")).expect("a folder");
     let written = "P\nS The shop is open on Sunday.\n++se , so that people are safe\n--tr , whatever the old custom says\n";
     std::fs::write(dir.join("written/shops.txt"), written).expect("written");
-    let recipe = format!("written = {:?}\n{PAIRS}", dir.join("written"));
+    let recipe = format!("written = [{:?}]\n{PAIRS}", dir.join("written"));
     std::fs::write(dir.join("pairs.toml"), recipe).expect("written");
     let file = dir.join("judged/pairs.jsonl");
     let mut judged = command(&["data", "pairs", "--quiet", "--recipe"]);

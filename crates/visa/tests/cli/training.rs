@@ -83,7 +83,6 @@ pairs = {pairs:?}
 batch = 4
 max_tokens = 200
 valid_examples = 4
-written = 1
 [trainer]
 steps = {steps}
 checkpoint_every = 1000
