@@ -107,6 +107,8 @@ pub fn train(recipe: &SftRecipe, context: &RunContext) -> Result<Summary> {
         );
         return Err(Error::recipe(&context.out.join("recipe.toml"), detail));
     }
+    // What is missing is better told before the training than behind it.
+    let book = book(recipe)?;
     let rows = row::read(&recipe.pairs)?;
     let mut task = Sft::new(recipe, tokenizer, decoder, &rows, context)?;
     let summary = trainer::run(&mut task, &recipe.trainer, context)?;
@@ -116,20 +118,30 @@ pub fn train(recipe: &SftRecipe, context: &RunContext) -> Result<Summary> {
         &context.out.join("model"),
         StoreType::Bf16,
     )?;
-    if !recipe.book.as_os_str().is_empty() {
+    if let Some(book) = book {
         let dir = context.out.join("model");
-        let acts = written::read(&recipe.book)?.acts;
-        let clauses = (acts.iter()).flat_map(|act| {
-            (act.clauses.iter()).map(|(clause, shift)| (clause.as_str(), shift, act.acts))
-        });
-        let mut book = Phrasebook::new(clauses);
-        if !recipe.verdicts.as_os_str().is_empty() {
-            let shares = verdicts::shares(&verdicts::read(&recipe.verdicts)?);
-            book = book.with_approval(|clause| shares.get(clause).copied());
-        }
         book.save(&dir).map_err(Error::io(&dir))?;
     }
     Ok(summary)
+}
+
+/// The phrase book that the recipe asks for, if any.
+fn book(recipe: &SftRecipe) -> Result<Option<Phrasebook>> {
+    if recipe.book.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let acts = written::read(&recipe.book)?.acts;
+    let clauses = (acts.iter()).flat_map(|act| {
+        (act.clauses.iter()).map(|(clause, shift)| (clause.as_str(), shift, act.acts))
+    });
+    let book = Phrasebook::new(clauses);
+    if recipe.verdicts.as_os_str().is_empty() {
+        return Ok(Some(book));
+    }
+    let shares = verdicts::shares(&verdicts::read(&recipe.verdicts)?);
+    Ok(Some(
+        book.with_approval(|clause| shares.get(clause).copied()),
+    ))
 }
 
 /// A tokenised pair: the prompt in two forms, and what is to be written.

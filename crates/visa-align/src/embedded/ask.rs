@@ -75,9 +75,9 @@ struct Experienced {
 
 /// Log-odds that a reader approves, from those of the sense reader and of readers elsewhere: a logistic regression on 2,159 verdicts on
 /// phrases of the book behind sentences that the reader had not seen, with the verdict itself left out of what is known elsewhere.
-const BASE: f32 = 0.38;
+pub(super) const BASE: f32 = 0.38;
 const READ: f32 = 0.45;
-const ELSEWHERE: f32 = 0.63;
+pub(super) const ELSEWHERE: f32 = 0.63;
 
 impl Sensible for Experienced {
     fn acts(&self, before: &[&str]) -> Result<Vec<Acts>> {
@@ -331,35 +331,6 @@ pub(super) fn context(text: &str, at: usize, most: usize) -> &str {
 mod tests {
     use super::*;
     use crate::shield::editable;
-
-    /// Finds everything as likely as not.
-    #[derive(Debug)]
-    struct Undecided;
-
-    impl Sensible for Undecided {
-        fn acts(&self, before: &[&str]) -> Result<Vec<Acts>> {
-            Ok(vec![Acts::ALL; before.len()])
-        }
-
-        fn sense(&self, pairs: &[(&str, &str)]) -> Result<Vec<f32>> {
-            Ok(vec![0.0; pairs.len()])
-        }
-    }
-
-    #[test]
-    fn what_readers_liked_elsewhere_counts_beside_what_is_read() {
-        let text = "++be::80 , which is kind\n++be::20 , which is nice\n++be , which is new";
-        let reader = Experienced {
-            reader: Arc::new(Undecided),
-            book: Arc::new(Phrasebook::parse(text).unwrap()),
-        };
-        let pairs = [", which is kind", ", which is nice", ", which is new"].map(|c| ("A b", c));
-        let odds = 4f32.ln();
-        let expected = [BASE + ELSEWHERE * odds, BASE - ELSEWHERE * odds, 0.0];
-        for (found, wanted) in reader.sense(&pairs).unwrap().iter().zip(expected) {
-            assert!((found - wanted).abs() < 1e-5, "{found} {wanted}");
-        }
-    }
 
     #[test]
     fn clauses_join_their_sentence() {

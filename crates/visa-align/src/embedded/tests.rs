@@ -8,7 +8,7 @@ use visa_nn::{Decoder, Tokenizer, WeightType};
 use visa_score::protected_spans;
 use visa_values::{Profile, Target};
 
-use super::ask::context;
+use super::ask::{BASE, ELSEWHERE, context};
 use super::*;
 use crate::acts::Acts;
 use crate::backend::Sensible;
@@ -241,6 +241,31 @@ impl Sensible for Performs {
     }
 }
 
+/// Asks the rewriter of a folder for phrases of this book.
+fn asker(dir: &Path, book: &str, acts: Acts, asks: &Arc<AtomicUsize>) -> Asker {
+    let tokenizer = Tokenizer::load(dir).unwrap();
+    let decoder = Decoder::load(dir, &Device::Cpu).unwrap();
+    Asker::new(tokenizer, decoder.config())
+        .unwrap()
+        .with_book(Some(Phrasebook::parse(book).unwrap()))
+        .with_sense(Some(Arc::new(Performs(acts, Arc::clone(asks)))))
+}
+
+#[test]
+fn what_readers_liked_elsewhere_counts_beside_what_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    testing::rewriter(dir.path());
+    let book = "++be::80 , which is kind\n++be::20 , which is nice\n++be , which is new";
+    let asker = asker(dir.path(), book, Acts::ALL, &Arc::default());
+    let pairs = [", which is kind", ", which is nice", ", which is new"].map(|c| ("A b", c));
+    let odds = 4f32.ln();
+    let expected = [BASE + ELSEWHERE * odds, BASE - ELSEWHERE * odds, 0.0];
+    let read = asker.sense().unwrap().sense(&pairs).unwrap();
+    for (found, wanted) in read.iter().zip(expected) {
+        assert!((found - wanted).abs() < 1e-5, "{found} {wanted}");
+    }
+}
+
 #[test]
 fn a_sentence_is_asked_for_what_suits_its_act() {
     let dir = tempfile::tempdir().unwrap();
@@ -249,19 +274,9 @@ fn a_sentence_is_asked_for_what_suits_its_act() {
     let mut wish = [0.0; 10];
     wish[8] = 0.9;
     let check = |acts: Option<&str>, wish: &[f32; 10], expected: bool| {
-        let tokenizer = Tokenizer::load(dir.path()).unwrap();
-        let config = Decoder::load(dir.path(), &Device::Cpu)
-            .unwrap()
-            .config()
-            .clone();
         let asks = Arc::new(AtomicUsize::new(0));
         let acts = acts.map_or(Acts::NONE, |names| Acts::parse(names).unwrap());
-        let asker = Asker::new(tokenizer, &config)
-            .unwrap()
-            .with_book(Some(
-                Phrasebook::parse("++be:request , which is kind").unwrap(),
-            ))
-            .with_sense(Some(Arc::new(Performs(acts, Arc::clone(&asks)))));
+        let asker = asker(dir.path(), "++be:request , which is kind", acts, &asks);
         for _ in 0..2 {
             let asked = asker.ask(TEXT, &places[0], wish, MAX_CLAUSE).unwrap();
             assert_eq!(asked.is_some(), expected, "{acts}");

@@ -48,7 +48,7 @@ const BARE: usize = 4;
 const AROUND: usize = 4;
 
 /// Sentences of a folder with their additions, and some without: a third behind what goes before it, a third alone, a third in
-/// the midst of other sentences, since a remark in passing is to be found in a long text too. as many as it says are drawn in an epoch.
+/// the midst of other sentences, since a remark in passing is to be found in a long text too; as many as it says are drawn in an epoch.
 /// Topics that rewriting pairs hold out by default are left out.
 ///
 /// # Errors

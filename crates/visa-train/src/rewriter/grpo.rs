@@ -101,10 +101,6 @@ pub fn train(recipe: &GrpoRecipe, judges: Judges<'_>, context: &RunContext) -> R
         recipe.seed,
     )?;
     let language = Language::of(&recipe.language, &recipe.reward, &frozen, &asker)?;
-    let judges = Judges {
-        sense: asker.sense(),
-        ..judges
-    };
     let reward = ClauseReward::new(judges, &asker, language, &recipe.reward)?;
     let mut config = recipe.grpo.clone();
     config.max_tokens = recipe.prompt.max_clause + AFTER_LIMIT;

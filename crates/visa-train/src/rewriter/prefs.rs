@@ -151,10 +151,6 @@ pub fn train(recipe: &PrefsRecipe, judges: Judges<'_>, context: &RunContext) -> 
         recipe.seed,
     )?;
     let language = Language::of(&recipe.language, &recipe.reward, &frozen, &asker)?;
-    let judges = Judges {
-        sense: asker.sense(),
-        ..judges
-    };
     let mut reward = ClauseReward::new(judges, &asker, language, &recipe.reward)?;
     let comparisons = if recipe.preferences.as_os_str().is_empty() {
         let path = context

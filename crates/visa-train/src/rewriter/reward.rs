@@ -202,7 +202,8 @@ pub struct ClauseReward<'a> {
 }
 
 impl<'a> ClauseReward<'a> {
-    /// A reward by these judges; `language` is needed where the recipe weighs what it reads.
+    /// A reward by these judges, but for sense, which the asker's own reader tells: it knows the book that is asked from. `language` is
+    /// needed where the recipe weighs what it reads.
     ///
     /// # Errors
     /// Settings out of range, a missing model.
@@ -220,7 +221,10 @@ impl<'a> ClauseReward<'a> {
             ));
         }
         Ok(Self {
-            judges,
+            judges: Judges {
+                sense: asker.sense(),
+                ..judges
+            },
             asker,
             language: language.filter(|_| recipe.reads()),
             recipe: recipe.clone(),
