@@ -156,24 +156,47 @@ impl Asker {
         self.sense.as_ref()
     }
 
-    /// The acts behind which a clause at a place would stand; all of them where nobody reads that.
-    fn acts(&self, text: &str, edit: &Editable) -> Result<Acts> {
+    /// Reads what the sentences of these places do in one batch, so that [`Self::ask`] finds it read; nothing where there is no book.
+    ///
+    /// # Errors
+    /// A failure of the sense reader.
+    pub fn read_acts(&self, text: &str, places: &[Editable]) -> Result<()> {
+        if self.book.is_none() {
+            return Ok(());
+        }
+        let befores: Vec<Arc<str>> = places.iter().map(|edit| before(text, edit)).collect();
+        self.acts(&befores).map(drop)
+    }
+
+    /// The acts behind which clauses would stand, for each text up to the end of a stem; all of them where nobody reads that.
+    fn acts(&self, befores: &[Arc<str>]) -> Result<Vec<Acts>> {
         let Some(sense) = &self.sense else {
-            return Ok(Acts::ALL);
+            return Ok(vec![Acts::ALL; befores.len()]);
         };
-        let before = before(text, edit);
         // A poisoned lock holds a whole map all the same.
         let read = || self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(acts) = read().get(&before) {
-            return Ok(*acts);
+        let mut acts: Vec<Option<Acts>> = {
+            let read = read();
+            befores.iter().map(|b| read.get(b).copied()).collect()
+        };
+        let unread: Vec<&str> = (befores.iter().zip(&acts))
+            .filter_map(|(before, acts)| acts.is_none().then_some(&**before))
+            .collect();
+        if !unread.is_empty() {
+            let mut new = sense.acts(&unread)?.into_iter();
+            let mut read = read();
+            for (before, acts) in befores.iter().zip(&mut acts) {
+                if acts.is_none() {
+                    let found = new.next().unwrap_or_default();
+                    if read.len() >= KEPT {
+                        read.clear();
+                    }
+                    read.insert(Arc::clone(before), found);
+                    *acts = Some(found);
+                }
+            }
         }
-        let acts = sense.acts(&[&before])?.first().copied().unwrap_or_default();
-        let mut read = read();
-        if read.len() >= KEPT {
-            read.clear();
-        }
-        read.insert(before, acts);
-        Ok(acts)
+        Ok(acts.into_iter().flatten().collect())
     }
 
     /// The book.
@@ -215,7 +238,8 @@ impl Asker {
             let phrases =
                 |acts| book.phrases(&self.tokenizer, wish, acts, edit.bears_reasons, max_clause);
             if phrases(Acts::ALL)?.is_some() {
-                let Some(phrases) = phrases(self.acts(text, edit)?)? else {
+                let acts = self.acts(&[before(text, edit)])?;
+                let Some(phrases) = phrases(acts.first().copied().unwrap_or_default())? else {
                     return Ok(None);
                 };
                 shield = shield.among(&phrases);

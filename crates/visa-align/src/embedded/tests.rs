@@ -292,6 +292,27 @@ fn a_sentence_is_asked_for_what_suits_its_act() {
 }
 
 #[test]
+fn acts_of_many_sentences_are_read_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    testing::rewriter(dir.path());
+    let places = editable(TEXT);
+    assert!(places.len() > 1);
+    let asks = Arc::new(AtomicUsize::new(0));
+    let acts = Acts::of(0);
+    let asker = asker(dir.path(), "++be:request , which is kind", acts, &asks);
+    let mut wish = [0.0; 10];
+    wish[8] = 0.9;
+    for _ in 0..2 {
+        asker.read_acts(TEXT, &places).unwrap();
+        for place in &places {
+            let asked = asker.ask(TEXT, place, &wish, MAX_CLAUSE).unwrap();
+            assert!(asked.is_some());
+        }
+    }
+    assert_eq!(asks.load(Ordering::Relaxed), 1);
+}
+
+#[test]
 fn a_later_round_builds_on_the_best_and_leaves_its_edits_alone() {
     let best = TEXT.replace(
         ", because it keeps your head safe.",
