@@ -3,6 +3,8 @@
 //! Small traits, so that the loop can be tested without a model and other models can take a place. They hold no
 //! logic.
 
+use std::sync::Arc;
+
 use visa_score::Consistency;
 use visa_values::{Profile, Target};
 
@@ -69,6 +71,12 @@ pub trait Sensible: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// A model failure.
     fn sense(&self, pairs: &[(&str, &str)]) -> Result<Vec<f32>>;
+
+    /// What texts are about: for each a vector of length 1, in order. Those of texts about like things have a large product.
+    ///
+    /// # Errors
+    /// A model failure.
+    fn about(&self, texts: &[&str]) -> Result<Vec<Arc<[f32]>>>;
 }
 
 /// Judges whether two texts say the same.

@@ -2,16 +2,17 @@
 //!
 //! A small decoder writes good grammar and little sense. The sense reader was trained to tell clauses that were written for a
 //! sentence from others, and what readers called good from the rest; its logit is the log-odds of the first, and samples are ranked by it.
-//! It was also taught which speech act a sentence performs, which decides what may be sampled at all.
+//! What a text is about is told by the encoder as it was published. It was also taught which speech act a sentence performs, which decides what may be sampled at all.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::acts::{self, Acts};
 use crate::backend::Sensible;
 use crate::error::Result;
 use crate::head::{Input, Output, encode_input};
 use crate::models::{Models, Part};
-use crate::trunk::{HeadModel, Trunk};
+use crate::trunk::{Embedder, HeadModel, Trunk};
 
 /// Log-odds beyond this are no more certain.
 const CERTAIN: f32 = 8.0;
@@ -26,6 +27,7 @@ const LIKELY: f32 = 0.2;
 #[derive(Debug)]
 pub struct Sense {
     model: HeadModel,
+    embedder: Embedder,
     sense: usize,
     act: usize,
 }
@@ -48,6 +50,7 @@ impl Sense {
         Ok(Self {
             sense: model.place("sense")?,
             act: model.place("act")?,
+            embedder: Embedder::new(trunk)?,
             model,
         })
     }
@@ -125,6 +128,10 @@ impl Sensible for Sense {
             (p / (1.0 - p)).ln().clamp(-CERTAIN, CERTAIN)
         };
         Ok(self.model.run(&inputs)?.into_iter().map(odds).collect())
+    }
+
+    fn about(&self, texts: &[&str]) -> Result<Vec<Arc<[f32]>>> {
+        self.embedder.embed(texts)
     }
 }
 

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use visa_nn::{Batch, Encoder, EncoderEngine, Encoding, Tokenizer, WeightType};
 
 use crate::error::{AlignError, Result};
-use crate::head::{Head, HeadKind, Input, Specials};
+use crate::head::{Head, HeadKind, Input, Specials, encode_input};
 use crate::models::{Models, Part, check_files};
 
 /// Padded tokens a batch: 64 texts of 32 tokens. Larger batches gain nothing on a CPU and cost memory.
@@ -73,6 +73,70 @@ impl Trunk {
     /// As [`Models::dir`] and [`Self::load`].
     pub fn find(models: &Models) -> Result<Self> {
         Self::load(&models.dir(Part::Encoder)?, models.weights())
+    }
+}
+
+/// The encoder as it was published: a text's mean hidden state, of length 1, says what it is about.
+#[derive(Debug)]
+pub(crate) struct Embedder {
+    engine: EncoderEngine,
+    tokenizer: Arc<Tokenizer>,
+    specials: Specials,
+    most: usize,
+}
+
+impl Embedder {
+    pub(crate) fn new(trunk: &Trunk) -> Result<Self> {
+        let engine = EncoderEngine::new(&trunk.encoder, trunk.stored).map_err(AlignError::Load)?;
+        Ok(Self {
+            most: trunk.encoder.config().max_position_embeddings,
+            engine,
+            tokenizer: Arc::clone(&trunk.tokenizer),
+            specials: trunk.specials,
+        })
+    }
+
+    /// A vector a text, in order. What is too long loses its beginning.
+    pub(crate) fn embed(&self, texts: &[&str]) -> Result<Vec<Arc<[f32]>>> {
+        let ids = tokens(&self.tokenizer, texts)?;
+        let framed: Vec<Vec<u32>> = (ids.iter())
+            .map(|ids| {
+                let ids = &ids[ids.len().saturating_sub(self.most - 2)..];
+                encode_input(self.specials, ids, None, self.most).ids
+            })
+            .collect();
+        let inputs: Vec<(&[u32], Option<&[u32]>)> =
+            framed.iter().map(|ids| (&ids[..], None)).collect();
+        let hidden = self.engine.hidden(&inputs);
+        let hidden = hidden.map_err(AlignError::nn("embedding"))?;
+        let mean = |(ids, states): (&Vec<u32>, Vec<f32>)| {
+            let width = states.len() / ids.len();
+            let mut sum = vec![0f32; width];
+            for state in states.chunks_exact(width) {
+                sum.iter_mut().zip(state).for_each(|(s, x)| *s += x);
+            }
+            let length = sum.iter().map(|x| x * x).sum::<f32>().sqrt();
+            sum.iter()
+                .map(|x| x / length.max(f32::MIN_POSITIVE))
+                .collect()
+        };
+        Ok(framed.iter().zip(hidden).map(mean).collect())
+    }
+}
+
+/// Tokens of texts, without specials.
+fn tokens<S: AsRef<str> + Sync>(tokenizer: &Tokenizer, texts: &[S]) -> Result<Vec<Vec<u32>>> {
+    let encode = |text: &S| {
+        let encoding = tokenizer.encode_plain(text.as_ref());
+        encoding
+            .map(|e| e.ids)
+            .map_err(AlignError::nn("tokenising"))
+    };
+    // Below this, handing out work costs more than it gains.
+    if texts.len() < 8 {
+        texts.iter().map(encode).collect()
+    } else {
+        texts.par_iter().map(encode).collect()
     }
 }
 
@@ -166,18 +230,7 @@ impl HeadModel {
 
     /// Tokens of texts, without specials.
     pub(crate) fn tokens<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Vec<Vec<u32>>> {
-        let encode = |text: &S| {
-            let encoding = self.tokenizer.encode_plain(text.as_ref());
-            encoding
-                .map(|e| e.ids)
-                .map_err(AlignError::nn("tokenising"))
-        };
-        // Below this, handing out work costs more than it gains.
-        if texts.len() < 8 {
-            texts.iter().map(encode).collect()
-        } else {
-            texts.par_iter().map(encode).collect()
-        }
+        tokens(&self.tokenizer, texts)
     }
 
     /// Tokens of one text with their byte ranges, without specials.

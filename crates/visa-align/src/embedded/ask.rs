@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use visa_nn::{DecoderConfig, Tokenizer};
 
-use super::book::Phrasebook;
+use super::book::{Phrasebook, Place, log_odds};
 use crate::acts::Acts;
 use crate::backend::Sensible;
 use crate::error::{AlignError, Result};
 use crate::format::Marks;
-use crate::shield::{ClauseShield, ClauseVocab, Edit, Editable};
+use crate::shield::{ClauseShield, ClauseVocab, Edit, Editable, Phrases};
 
 /// How a clause may begin. What begins otherwise leans on the last word ("a friend | of women", "from 9 to 12 | years",
 /// "28 minutes | to the door") and changes what the sentence says.
@@ -61,9 +61,18 @@ pub struct Asker {
     vocab: Arc<ClauseVocab>,
     book: Option<Arc<Phrasebook>>,
     sense: Option<Arc<dyn Sensible>>,
-    /// Acts of texts up to the end of a stem that were read: each is asked several times.
-    read: Mutex<HashMap<Arc<str>, Acts>>,
+    /// What was read of texts up to the end of a stem: each is asked several times.
+    read: Mutex<HashMap<Arc<str>, Stem>>,
     positions: usize,
+}
+
+/// What is read of a text up to the end of a stem.
+#[derive(Clone, Debug)]
+struct Stem {
+    /// What its last sentence may do.
+    acts: Acts,
+    /// As [`Sensible::about`].
+    about: Arc<[f32]>,
 }
 
 /// A sense reader that knows how readers liked the phrases of a book behind other sentences.
@@ -87,13 +96,14 @@ impl Sensible for Experienced {
     fn sense(&self, pairs: &[(&str, &str)]) -> Result<Vec<f32>> {
         let read = self.reader.sense(pairs)?;
         let known = |(read, (_, clause)): (f32, &(&str, &str))| match self.book.approval(clause) {
-            Some(share) => {
-                let share = share.clamp(0.03, 0.97);
-                BASE + READ * read + ELSEWHERE * (share / (1.0 - share)).ln()
-            }
+            Some(share) => BASE + READ * read + ELSEWHERE * log_odds(share),
             None => read,
         };
         Ok(read.into_iter().zip(pairs).map(known).collect())
+    }
+
+    fn about(&self, texts: &[&str]) -> Result<Vec<Arc<[f32]>>> {
+        self.reader.about(texts)
     }
 }
 
@@ -156,47 +166,62 @@ impl Asker {
         self.sense.as_ref()
     }
 
-    /// Reads what the sentences of these places do in one batch, so that [`Self::ask`] finds it read; nothing where there is no book.
+    /// Reads what the sentences at these places do and are about in one batch, so that [`Self::ask`] finds it read.
     ///
     /// # Errors
     /// A failure of the sense reader.
-    pub fn read_acts(&self, text: &str, places: &[Editable]) -> Result<()> {
-        if self.book.is_none() {
-            return Ok(());
+    pub fn read_stems(&self, text: &str, places: &[Editable]) -> Result<()> {
+        if let (Some(_), Some(sense)) = (&self.book, &self.sense) {
+            let befores: Vec<Arc<str>> = places.iter().map(|edit| before(text, edit)).collect();
+            self.stems(sense.as_ref(), &befores)?;
         }
-        let befores: Vec<Arc<str>> = places.iter().map(|edit| before(text, edit)).collect();
-        self.acts(&befores).map(drop)
+        Ok(())
     }
 
-    /// The acts behind which clauses would stand, for each text up to the end of a stem; all of them where nobody reads that.
-    fn acts(&self, befores: &[Arc<str>]) -> Result<Vec<Acts>> {
-        let Some(sense) = &self.sense else {
-            return Ok(vec![Acts::ALL; befores.len()]);
-        };
+    /// What is read of each text up to the end of a stem.
+    fn stems(&self, sense: &dyn Sensible, befores: &[Arc<str>]) -> Result<Vec<Stem>> {
         // A poisoned lock holds a whole map all the same.
         let read = || self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut acts: Vec<Option<Acts>> = {
+        let mut stems: Vec<Option<Stem>> = {
             let read = read();
-            befores.iter().map(|b| read.get(b).copied()).collect()
+            befores.iter().map(|b| read.get(b).cloned()).collect()
         };
-        let unread: Vec<&str> = (befores.iter().zip(&acts))
-            .filter_map(|(before, acts)| acts.is_none().then_some(&**before))
+        let unread: Vec<&str> = (befores.iter().zip(&stems))
+            .filter_map(|(before, stem)| stem.is_none().then_some(&**before))
             .collect();
         if !unread.is_empty() {
-            let mut new = sense.acts(&unread)?.into_iter();
+            let mut new = sense.acts(&unread)?.into_iter().zip(sense.about(&unread)?);
             let mut read = read();
-            for (before, acts) in befores.iter().zip(&mut acts) {
-                if acts.is_none() {
-                    let found = new.next().unwrap_or_default();
+            for (before, stem) in befores.iter().zip(&mut stems) {
+                if stem.is_none() {
+                    *stem = new.next().map(|(acts, about)| Stem { acts, about });
                     if read.len() >= KEPT {
                         read.clear();
                     }
-                    read.insert(Arc::clone(before), found);
-                    *acts = Some(found);
+                    read.extend(stem.clone().map(|stem| (Arc::clone(before), stem)));
                 }
             }
         }
-        Ok(acts.into_iter().flatten().collect())
+        Ok(stems.into_iter().flatten().collect())
+    }
+
+    /// The phrases of the book for a wish at a place, if it has some that suit it.
+    fn phrases(
+        &self,
+        book: &Phrasebook,
+        (text, edit): (&str, &Editable),
+        wish: &[f32; 10],
+        mut place: Place,
+    ) -> Result<Option<Phrases>> {
+        let Some(sense) = self.sense.as_deref() else {
+            return book.phrases(&self.tokenizer, wish, &place, None);
+        };
+        let stems = self.stems(sense, &[before(text, edit)])?;
+        let Some(stem) = stems.first() else {
+            return Ok(None);
+        };
+        place.acts = stem.acts;
+        book.phrases(&self.tokenizer, wish, &place, Some((sense, &stem.about)))
     }
 
     /// The book.
@@ -235,14 +260,16 @@ impl Asker {
             return Ok(None);
         };
         if let Some(book) = &self.book {
-            let phrases =
-                |acts| book.phrases(&self.tokenizer, wish, acts, edit.bears_reasons, max_clause);
-            if phrases(Acts::ALL)?.is_some() {
-                let acts = self.acts(&[before(text, edit)])?;
-                let Some(phrases) = phrases(acts.first().copied().unwrap_or_default())? else {
+            let place = Place {
+                acts: Acts::ALL,
+                bears_reasons: edit.bears_reasons,
+                longest: max_clause,
+            };
+            if book.speaks(&self.tokenizer, wish, &place)? {
+                let Some(phrases) = self.phrases(book, (text, edit), wish, place)? else {
                     return Ok(None);
                 };
-                shield = shield.among(&phrases);
+                shield = shield.among(&Arc::new(phrases));
             }
         }
         // Whole sentences of context or none, as in training: two, else one, else none.

@@ -17,6 +17,7 @@ use visa_nn::Tokenizer;
 
 use super::ask::{gives_reason, joins};
 use crate::acts::Acts;
+use crate::backend::Sensible;
 use crate::error::{AlignError, Result};
 use crate::format::{self, WEAK};
 use crate::shield::{Phrases, writable};
@@ -28,8 +29,15 @@ pub const FILE: &str = "phrases.txt.zst";
 const MOST: u64 = 64 << 20;
 /// How hard a book is packed: it is written seldom.
 const LEVEL: i32 = 19;
-/// Lists kept ready; a list takes some fifty kilobytes.
+/// Lists kept ready; a list takes a few kilobytes.
 const KEPT: usize = 512;
+/// Phrases at which the book is opened for a sentence: those that promise most.
+const OPENED: usize = 32;
+/// What a phrase promises behind a sentence: the product of what they are about, and the log-odds that readers approved of it elsewhere.
+const TOPIC: f32 = 5.0;
+const RECORD: f32 = 0.5;
+/// Share of readers who approve of a phrase of which nothing is known.
+const UNKNOWN: f32 = 0.3;
 
 /// Which way each value goes, circle order.
 type Signs = [i8; 10];
@@ -43,6 +51,8 @@ struct Phrase {
     approved: Option<u8>,
     /// Its tokens, once somebody has asked for them.
     ids: OnceLock<Arc<[u32]>>,
+    /// What it is about, likewise.
+    about: OnceLock<Arc<[f32]>>,
 }
 
 impl Phrase {
@@ -55,6 +65,7 @@ impl Phrase {
             acts,
             approved: None,
             ids: OnceLock::new(),
+            about: OnceLock::new(),
         })
     }
 
@@ -87,6 +98,20 @@ impl Phrase {
         })
     }
 
+    /// The text without what joins it.
+    fn words(&self) -> &str {
+        self.text.trim_start_matches([' ', ','])
+    }
+
+    /// What it promises behind a sentence about something.
+    fn promise(&self, about: &[f32]) -> f32 {
+        let product = |own: &Arc<[f32]>| own.iter().zip(about).map(|(a, b)| a * b).sum::<f32>();
+        let share = self
+            .approved
+            .map_or(UNKNOWN, |percent| f32::from(percent) / 100.0);
+        TOPIC * self.about.get().map_or(0.0, product) + RECORD * log_odds(share)
+    }
+
     fn ids(&self, tokenizer: &Tokenizer) -> Result<Arc<[u32]>> {
         if let Some(ids) = self.ids.get() {
             return Ok(Arc::clone(ids));
@@ -97,21 +122,37 @@ impl Phrase {
     }
 }
 
+/// Of a share of readers; a few readers are never sure.
+pub(super) fn log_odds(share: f32) -> f32 {
+    let share = share.clamp(0.03, 0.97);
+    (share / (1.0 - share)).ln()
+}
+
 /// Clauses by the values that they speak.
 #[derive(Debug)]
 pub struct Phrasebook {
     phrases: Vec<Phrase>,
     /// Places in `phrases`, by the words in lower case.
     at: HashMap<String, usize>,
-    lists: Mutex<HashMap<Key, Option<Arc<Phrases>>>>,
+    /// Places in `phrases` of those that fit.
+    lists: Mutex<HashMap<Key, Arc<[usize]>>>,
+}
+
+/// Where a phrase is to stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// What the sentence does; one of these.
+    pub acts: Acts,
+    /// Whether a reason may follow; else none that gives one does.
+    pub bears_reasons: bool,
+    /// Most tokens.
+    pub longest: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     signs: Signs,
-    acts: Acts,
-    bears_reasons: bool,
-    longest: usize,
+    place: Place,
 }
 
 impl Phrasebook {
@@ -235,48 +276,84 @@ impl Phrasebook {
         self.phrases.is_empty()
     }
 
-    /// The phrases of up to `longest` tokens that may stand behind some of these acts and speak a wish: some of its values, its way, and
-    /// no other. A sentence that bears no reasons gets none that gives one. `None` if the book has no words for it. The tokenizer is the same in each call.
+    /// Whether the book has words for a wish, behind whatever sentence.
     ///
     /// # Errors
-    /// A phrase that the tokenizer cannot encode.
+    /// As [`Self::phrases`].
+    pub fn speaks(&self, tokenizer: &Tokenizer, wish: &[f32; 10], place: &Place) -> Result<bool> {
+        let anywhere = Place {
+            acts: Acts::ALL,
+            ..*place
+        };
+        Ok(!self.fitting(tokenizer, wish, &anywhere)?.is_empty())
+    }
+
+    /// The phrases that may stand at a place and speak a wish: some of its values, its way, and no other. Where somebody reads what
+    /// texts are about, the [few](OPENED) that promise most. `None` if there is none. The tokenizer is the same in each call.
+    ///
+    /// # Errors
+    /// A phrase that the tokenizer cannot encode; a failure of the reader.
     pub fn phrases(
         &self,
         tokenizer: &Tokenizer,
         wish: &[f32; 10],
-        acts: Acts,
-        bears_reasons: bool,
-        longest: usize,
-    ) -> Result<Option<Arc<Phrases>>> {
+        place: &Place,
+        near: Option<(&dyn Sensible, &[f32])>,
+    ) -> Result<Option<Phrases>> {
+        let fitting = self.fitting(tokenizer, wish, place)?;
+        let mut fitting: Vec<&Phrase> = fitting.iter().map(|&i| &self.phrases[i]).collect();
+        if let Some((reader, about)) = near.filter(|_| fitting.len() > OPENED) {
+            let unread: Vec<&Phrase> = (fitting.iter().copied())
+                .filter(|phrase| phrase.about.get().is_none())
+                .collect();
+            let texts: Vec<&str> = unread.iter().map(|p| p.words()).collect();
+            for (phrase, about) in unread.iter().zip(reader.about(&texts)?) {
+                phrase.about.get_or_init(|| about);
+            }
+            let mut promising: Vec<(f32, &Phrase)> = (fitting.iter())
+                .map(|phrase| (phrase.promise(about), *phrase))
+                .collect();
+            promising.sort_by(|a, b| b.0.total_cmp(&a.0));
+            promising.truncate(OPENED);
+            fitting = promising.into_iter().map(|(_, phrase)| phrase).collect();
+        }
+        let ids = fitting.iter().map(|phrase| phrase.ids(tokenizer));
+        Ok(Phrases::new(ids.collect::<Result<_>>()?))
+    }
+
+    /// Places of the phrases that may stand somewhere and speak a wish.
+    fn fitting(
+        &self,
+        tokenizer: &Tokenizer,
+        wish: &[f32; 10],
+        place: &Place,
+    ) -> Result<Arc<[usize]>> {
         let key = Key {
-            acts,
+            place: *place,
             signs: format::ways(&wish.map(|d| if d.abs() < WEAK { 0.0 } else { d })),
-            bears_reasons,
-            longest,
         };
         // A poisoned lock holds whole lists all the same: they are inserted in one step.
         let lists = || self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = lists().get(&key) {
-            return Ok(found.clone());
+            return Ok(Arc::clone(found));
         }
-        let mut tokens = Vec::new();
-        let fitting = self.phrases.iter().filter(|phrase| {
-            (phrase.signs.iter().zip(&key.signs)).all(|(p, w)| *p == 0 || p == w)
-                && !(phrase.acts & acts).is_empty()
-                && (bears_reasons || !gives_reason(&phrase.text))
-        });
-        for phrase in fitting {
-            let ids = phrase.ids(tokenizer)?;
-            if ids.len() <= longest {
-                tokens.push(ids);
+        let mut found = Vec::new();
+        for (i, phrase) in self.phrases.iter().enumerate() {
+            let speaks = (phrase.signs.iter().zip(&key.signs)).all(|(p, w)| *p == 0 || p == w);
+            if speaks
+                && !(phrase.acts & place.acts).is_empty()
+                && (place.bears_reasons || !gives_reason(&phrase.text))
+                && phrase.ids(tokenizer)?.len() <= place.longest
+            {
+                found.push(i);
             }
         }
-        let found = Phrases::new(tokens).map(Arc::new);
+        let found: Arc<[usize]> = found.into();
         let mut lists = lists();
         if lists.len() >= KEPT {
             lists.clear();
         }
-        lists.insert(key, found.clone());
+        lists.insert(key, Arc::clone(&found));
         Ok(found)
     }
 }
@@ -321,8 +398,15 @@ mod tests {
         let book = Phrasebook::parse(BOOK).unwrap();
         let tokenizer = tokenizer();
         for _ in 0..2 {
-            let found = book.phrases(&tokenizer, &all, Acts::ALL, bears_reasons, longest);
-            assert_eq!(found.unwrap().map(|p| p.len()), expected, "{wish:?}");
+            let place = Place {
+                acts: Acts::ALL,
+                bears_reasons,
+                longest,
+            };
+            let found = book.phrases(&tokenizer, &all, &place, None).unwrap();
+            assert_eq!(found.map(|p| p.len()), expected, "{wish:?}");
+            let speaks = book.speaks(&tokenizer, &all, &place).unwrap();
+            assert_eq!(speaks, expected.is_some(), "{wish:?}");
         }
     }
 
@@ -380,13 +464,88 @@ mod tests {
         let mut wish = [0.0; 10];
         wish[8] = 0.9;
         let check = |acts: Acts, expected: usize| {
-            let found = book.phrases(&tokenizer(), &wish, acts, true, 99).unwrap();
+            let place = Place {
+                acts,
+                bears_reasons: true,
+                longest: 99,
+            };
+            let found = book.phrases(&tokenizer(), &wish, &place, None).unwrap();
             assert_eq!(found.map_or(0, |p| p.len()), expected, "{acts}");
+            assert!(book.speaks(&tokenizer(), &wish, &place).unwrap());
         };
         check(Acts::of(0), 2);
         check(Acts::parse("fact+plot").unwrap(), 3);
         check(Acts::parse("joy").unwrap(), 1);
         check(Acts::NONE, 0);
+    }
+
+    /// Reads that texts with an `x` are about one thing, and the rest about another.
+    #[derive(Debug)]
+    struct Topics;
+
+    impl Sensible for Topics {
+        fn acts(&self, before: &[&str]) -> Result<Vec<Acts>> {
+            Ok(vec![Acts::ALL; before.len()])
+        }
+
+        fn sense(&self, pairs: &[(&str, &str)]) -> Result<Vec<f32>> {
+            Ok(vec![0.0; pairs.len()])
+        }
+
+        fn about(&self, texts: &[&str]) -> Result<Vec<Arc<[f32]>>> {
+            let about = |t: &&str| {
+                if t.contains('x') {
+                    [1.0, 0.0]
+                } else {
+                    [0.0, 1.0]
+                }
+            };
+            Ok(texts.iter().map(|t| about(t).into()).collect())
+        }
+    }
+
+    #[test]
+    fn the_book_is_opened_where_it_promises_most() {
+        let line = |i: u8, of: char, percent: u8| {
+            let letter = char::from(b'a' + i);
+            format!("++be::{percent} , which is {letter}{letter} and kind to {of}\n")
+        };
+        // As many of the topic as fit less two, then what readers liked, then what they did not.
+        let topic =
+            (0..OPENED as u8 - 2).map(|i| line(i % 26, ['x', 'y'][usize::from(i / 26)], 20));
+        let text: String = topic.collect::<String>().replace('y', "xy")
+            + &line(0, 'p', 90)
+            + &line(1, 'p', 80)
+            + &line(2, 'q', 10);
+        let book = Phrasebook::parse(&text).unwrap();
+        assert_eq!(book.len(), OPENED + 1);
+        let mut wish = [0.0; 10];
+        wish[8] = 0.9;
+        let place = Place {
+            acts: Acts::ALL,
+            bears_reasons: true,
+            longest: 99,
+        };
+        let tokenizer = tokenizer();
+        let opened = |about: &[f32]| {
+            let near: Option<(&dyn Sensible, &[f32])> = Some((&Topics, about));
+            book.phrases(&tokenizer, &wish, &place, near)
+                .unwrap()
+                .unwrap()
+        };
+        let left_out = |about: &[f32]| -> Vec<&str> {
+            let opened = opened(about);
+            assert_eq!(opened.len(), OPENED);
+            let out = book
+                .phrases
+                .iter()
+                .filter(|p| !opened.contains(p.ids.get().unwrap()));
+            out.map(|p| p.words()).collect()
+        };
+        assert_eq!(left_out(&[1.0, 0.0]), ["which is cc and kind to q"]);
+        assert!(
+            left_out(&[0.0, 1.0])[0].ends_with('x') || left_out(&[0.0, 1.0])[0].ends_with("xy")
+        );
     }
 
     #[test]

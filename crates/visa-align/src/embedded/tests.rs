@@ -239,6 +239,10 @@ impl Sensible for Performs {
     fn sense(&self, pairs: &[(&str, &str)]) -> Result<Vec<f32>> {
         Ok(vec![0.0; pairs.len()])
     }
+
+    fn about(&self, texts: &[&str]) -> Result<Vec<Arc<[f32]>>> {
+        Ok(vec![Arc::new([1.0]); texts.len()])
+    }
 }
 
 /// Asks the rewriter of a folder for phrases of this book.
@@ -292,7 +296,7 @@ fn a_sentence_is_asked_for_what_suits_its_act() {
 }
 
 #[test]
-fn acts_of_many_sentences_are_read_at_once() {
+fn many_sentences_are_read_at_once() {
     let dir = tempfile::tempdir().unwrap();
     testing::rewriter(dir.path());
     let places = editable(TEXT);
@@ -303,7 +307,7 @@ fn acts_of_many_sentences_are_read_at_once() {
     let mut wish = [0.0; 10];
     wish[8] = 0.9;
     for _ in 0..2 {
-        asker.read_acts(TEXT, &places).unwrap();
+        asker.read_stems(TEXT, &places).unwrap();
         for place in &places {
             let asked = asker.ask(TEXT, place, &wish, MAX_CLAUSE).unwrap();
             assert!(asked.is_some());

@@ -22,6 +22,11 @@ impl Phrases {
         self.0.len()
     }
 
+    /// Whether a clause is one of them.
+    pub fn contains(&self, phrase: &[u32]) -> bool {
+        self.0.binary_search_by(|p| (**p).cmp(phrase)).is_ok()
+    }
+
     /// Whether there is none; [`Phrases::new`] makes no such.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
