@@ -251,6 +251,10 @@ pub struct SenseTask {
     pub labelled: PathBuf,
     /// Weight of such a case beside the others.
     pub labelled_weight: f32,
+    /// The folder of the rewriter's phrases, whose verdicts are all drawn in an epoch; if empty, all verdicts are.
+    pub book: PathBuf,
+    /// Share of the verdicts on other clauses that is drawn in an epoch.
+    pub other_rate: f64,
     /// Share of the clauses of paragraphs that is drawn in an epoch.
     pub written_rate: f64,
     /// Share of the sentences that are shown with another's clause in an epoch; below 1.
@@ -268,6 +272,8 @@ impl Default for SenseTask {
             act_weight: 1.0,
             labelled: PathBuf::new(),
             labelled_weight: 4.0,
+            book: PathBuf::new(),
+            other_rate: 0.25,
             written_rate: 0.3,
             swapped_rate: 0.1,
             act_rate: 0.3,
@@ -349,8 +355,14 @@ impl Recipe {
             );
         }
         let s = &self.sense;
-        if !(0.0..1.0).contains(&s.swapped_rate) || !(0.0..=1.0).contains(&s.written_rate) {
-            return Err("sense.swapped_rate must be in 0..1 and written_rate in 0..=1".into());
+        let share = 0.0..=1.0;
+        if !(0.0..1.0).contains(&s.swapped_rate)
+            || !share.contains(&s.written_rate)
+            || !share.contains(&s.other_rate)
+        {
+            return Err(
+                "sense.swapped_rate must be in 0..1, written_rate and other_rate in 0..=1".into(),
+            );
         }
         if self.translator.folds == 0
             || self.nli.folds == 0

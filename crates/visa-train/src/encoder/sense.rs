@@ -5,7 +5,7 @@
 //! learns to tell the clause that was written for a sentence from what was written for another one, and for another speech act. What a
 //! verdict says of clauses that the rewriter had chosen counts more, since that is where it is asked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -31,7 +31,10 @@ enum Origin {
     Written,
     Swapped,
     Act,
+    /// A verdict on a phrase of the book.
     Labelled,
+    /// A verdict on another clause.
+    Other,
     Performed,
 }
 
@@ -73,7 +76,15 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
     }
     if !task.labelled.as_os_str().is_empty() {
         let told = verdicts::read(&task.labelled)?;
-        cases.extend(told.into_iter().flat_map(labelled));
+        let book = if task.book.as_os_str().is_empty() {
+            None
+        } else {
+            let acts = written::read(&task.book)?.acts;
+            let clauses = acts.into_iter().flat_map(|act| act.clauses);
+            Some(clauses.map(|(clause, _)| clause).collect())
+        };
+        let told = told.into_iter();
+        cases.extend(told.flat_map(|read| labelled(read, book.as_ref())));
     }
     // All that stands behind one sentence is learnt, or all is held out.
     let (cases, held): (Vec<Case>, Vec<Case>) =
@@ -90,7 +101,7 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
                     case.sense,
                     match case.origin {
                         Origin::Performed => 0.0,
-                        Origin::Labelled => task.labelled_weight,
+                        Origin::Labelled | Origin::Other => task.labelled_weight,
                         _ => 1.0,
                     },
                 ),
@@ -103,6 +114,7 @@ pub fn train(recipe: &Recipe, context: &RunContext) -> Result<(Fitted, Metrics)>
                 Origin::Written => task.written_rate,
                 Origin::Swapped => task.swapped_rate,
                 Origin::Act => task.act_rate,
+                Origin::Other => task.other_rate,
                 Origin::Labelled | Origin::Performed => 1.0,
             },
         })
@@ -237,15 +249,19 @@ fn of_acts(acts: &[Act], elsewhere: f32, rng: &mut ChaCha8Rng) -> Vec<Case> {
     cases
 }
 
-/// The cases of a line of verdicts.
-fn labelled(read: Verdicts) -> Vec<Case> {
+/// The cases of a line of verdicts; all clauses are phrases where there is no book.
+fn labelled(read: Verdicts, book: Option<&HashSet<String>>) -> Vec<Case> {
     let case = |clause: String, sense: f32| Case {
         topic: read.before.clone(),
         before: read.before.clone(),
+        origin: if book.is_none_or(|book| book.contains(&clause)) {
+            Origin::Labelled
+        } else {
+            Origin::Other
+        },
         clause,
         sense,
         act: 0,
-        origin: Origin::Labelled,
     };
     let clauses = [(read.good, 1.0), (read.weak, WEAK), (read.bad, 0.0)];
     (clauses.into_iter())
@@ -325,6 +341,7 @@ fn measured(cases: &[Case], logits: &[Vec<Vec<f32>>]) -> Metrics {
     };
     let pairs = [
         ("labelled", Origin::Labelled, Origin::Labelled),
+        ("other", Origin::Other, Origin::Other),
         ("act", Origin::Act, Origin::Act),
         ("swapped", Origin::Written, Origin::Swapped),
     ]
@@ -432,11 +449,14 @@ mod tests {
         let labelled: String = (0..60)
             .map(|i| {
                 format!(
-                    "{{\"before\":\"Keep it {i}\",\"good\":[\" so that all is good\"],\"bad\":[\" so to bad\"]}}\n"
+                    "{{\"before\":\"Keep it {i}\",\"good\":[\" so that all is good\", \" so good\"],\"bad\":[\" so to bad\", \" so bad\"]}}\n"
                 )
             })
             .collect();
         std::fs::write(at("labelled.jsonl"), labelled).unwrap();
+        std::fs::create_dir(at("book")).unwrap();
+        let book = "A request\nS Keep it.\n++be so that all is good\n--be so to bad\n";
+        std::fs::write(at("book/a.txt"), book).unwrap();
         let acts = ["request", "plot+past", NO_ACT]
             .map(|act| format!("{{\"before\":\"To {act}\",\"act\":\"{act}\"}}\n"));
         std::fs::write(at("acts.jsonl"), acts.concat()).unwrap();
@@ -445,6 +465,7 @@ mod tests {
         recipe.sense = super::super::recipe::SenseTask {
             written: at("written"),
             labelled: at("labelled.jsonl"),
+            book: at("book"),
             acts: at("acts.jsonl"),
             written_rate: 1.0,
             ..recipe.sense
@@ -462,6 +483,7 @@ mod tests {
             number("n/labelled").is_some_and(|n| (2.0..30.0).contains(&n)),
             "{report:?}"
         );
+        assert_eq!(number("n/labelled"), number("n/other"));
         assert!(number("n/performed").is_some_and(|n| n > 1.0), "{report:?}");
         assert!(number("auc/labelled").is_some_and(|x| (0.0..=1.0).contains(&x)));
 
