@@ -66,7 +66,7 @@ impl Default for EmbeddedOptions {
             sentences: 6,
             clauses: 40,
             read: 10,
-            sense: -1.0,
+            sense: -1.8,
             temperature: 0.7,
             top_p: 0.92,
             max_clause: MAX_CLAUSE,
@@ -164,7 +164,6 @@ impl<'a> EmbeddedBackend<'a> {
             max_tokens: self.options.max_clause + AFTER_LIMIT,
             ..SampleOptions::default()
         };
-        self.asker.read_stems(text, places)?;
         let (mut owners, mut requests) = (Vec::new(), Vec::new());
         for (place, edit) in places.iter().enumerate() {
             let max_clause = self.options.max_clause;

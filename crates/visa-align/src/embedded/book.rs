@@ -33,11 +33,12 @@ const LEVEL: i32 = 19;
 const KEPT: usize = 512;
 /// Phrases at which the book is opened for a sentence: those that promise most.
 const OPENED: usize = 32;
-/// What a phrase promises behind a sentence: the product of what they are about, and the log-odds that readers approved of it elsewhere.
-const TOPIC: f32 = 5.0;
-const RECORD: f32 = 0.5;
-/// Share of readers who approve of a phrase of which nothing is known.
-const UNKNOWN: f32 = 0.3;
+/// Log-odds that a reader approves of a phrase behind a sentence, for the product of what they are about and for the log-odds that readers
+/// approved of it elsewhere; with what the sense reader says beside them ([`super::ask`]).
+const ABOUT: f32 = 4.82;
+const ELSEWHERE: f32 = 0.87;
+/// Share of readers who approve of a phrase of which nobody was asked.
+const UNKNOWN: f32 = 0.2;
 
 /// Which way each value goes, circle order.
 type Signs = [i8; 10];
@@ -103,13 +104,13 @@ impl Phrase {
         self.text.trim_start_matches([' ', ','])
     }
 
-    /// What it promises behind a sentence about something.
+    /// What it promises behind a sentence about something, once its own topic is known.
     fn promise(&self, about: &[f32]) -> f32 {
         let product = |own: &Arc<[f32]>| own.iter().zip(about).map(|(a, b)| a * b).sum::<f32>();
         let share = self
             .approved
             .map_or(UNKNOWN, |percent| f32::from(percent) / 100.0);
-        TOPIC * self.about.get().map_or(0.0, product) + RECORD * log_odds(share)
+        ABOUT * self.about.get().map_or(0.0, product) + ELSEWHERE * log_odds(share)
     }
 
     fn ids(&self, tokenizer: &Tokenizer) -> Result<Arc<[u32]>> {
@@ -122,8 +123,22 @@ impl Phrase {
     }
 }
 
+/// Sees to it that what phrases are about is known.
+fn read_topics(reader: &dyn Sensible, phrases: &[&Phrase]) -> Result<()> {
+    let unread: Vec<&Phrase> = (phrases.iter().copied())
+        .filter(|phrase| phrase.about.get().is_none())
+        .collect();
+    let texts: Vec<&str> = unread.iter().map(|p| p.words()).collect();
+    if !texts.is_empty() {
+        for (phrase, about) in unread.iter().zip(reader.about(&texts)?) {
+            phrase.about.get_or_init(|| about);
+        }
+    }
+    Ok(())
+}
+
 /// Of a share of readers; a few readers are never sure.
-pub(super) fn log_odds(share: f32) -> f32 {
+fn log_odds(share: f32) -> f32 {
     let share = share.clamp(0.03, 0.97);
     (share / (1.0 - share)).ln()
 }
@@ -213,10 +228,30 @@ impl Phrasebook {
         self
     }
 
-    /// The share of readers who approved of a clause where they found it; `None` if it is no phrase, or nobody was asked.
-    pub fn approval(&self, clause: &str) -> Option<f32> {
-        let phrase = &self.phrases[*self.at.get(&clause.to_lowercase())?];
-        phrase.approved.map(|percent| f32::from(percent) / 100.0)
+    /// What clauses promise behind stems that are about something, from what each is about and how readers liked it elsewhere: log-odds, less
+    /// what is the same for all; `None` for what is no phrase.
+    ///
+    /// # Errors
+    /// A failure of the reader.
+    pub(super) fn promises(
+        &self,
+        reader: &dyn Sensible,
+        pairs: &[(&str, &str)],
+    ) -> Result<Vec<Option<f32>>> {
+        let at = |clause: &str| self.at.get(&clause.to_lowercase());
+        let phrases: Vec<Option<&Phrase>> = (pairs.iter())
+            .map(|(_, clause)| at(clause).map(|&i| &self.phrases[i]))
+            .collect();
+        let known: Vec<&Phrase> = phrases.iter().flatten().copied().collect();
+        read_topics(reader, &known)?;
+        let mut stems: Vec<&str> = pairs.iter().map(|(before, _)| *before).collect();
+        stems.sort_unstable();
+        stems.dedup();
+        let topics = reader.about(&stems)?;
+        let about = |before: &str| stems.binary_search(&before).map(|i| &topics[i]);
+        Ok((phrases.iter().zip(pairs))
+            .map(|(phrase, (before, _))| Some((*phrase)?.promise(about(before).ok()?)))
+            .collect())
     }
 
     /// The text that [`Self::parse`] reads.
@@ -303,13 +338,7 @@ impl Phrasebook {
         let fitting = self.fitting(tokenizer, wish, place)?;
         let mut fitting: Vec<&Phrase> = fitting.iter().map(|&i| &self.phrases[i]).collect();
         if let Some((reader, about)) = near.filter(|_| fitting.len() > OPENED) {
-            let unread: Vec<&Phrase> = (fitting.iter().copied())
-                .filter(|phrase| phrase.about.get().is_none())
-                .collect();
-            let texts: Vec<&str> = unread.iter().map(|p| p.words()).collect();
-            for (phrase, about) in unread.iter().zip(reader.about(&texts)?) {
-                phrase.about.get_or_init(|| about);
-            }
+            read_topics(reader, &fitting)?;
             let mut promising: Vec<(f32, &Phrase)> = (fitting.iter())
                 .map(|phrase| (phrase.promise(about), *phrase))
                 .collect();
@@ -373,13 +402,9 @@ mod tests {
         let text = "++be:request:62 , which is kind\n--po::7 because power is vain\n--po++be:thanks , which is kind and plain\n";
         let book = Phrasebook::parse(text).unwrap();
         assert_eq!(book.text(), text);
-        assert_eq!(book.approval(", Which is kind"), Some(0.62));
-        assert_eq!(book.approval(" because power is vain"), Some(0.07));
-        assert_eq!(book.approval(", which is kind and plain"), None);
-        assert_eq!(book.approval(", which is new"), None);
         let book = book.with_approval(|text| text.starts_with(',').then_some(0.555));
-        assert_eq!(book.approval(", which is kind and plain"), Some(0.56));
-        assert_eq!(book.approval(" because power is vain"), None);
+        let expected = "++be:request:56 , which is kind\n--po because power is vain\n--po++be:thanks:56 , which is kind and plain\n";
+        assert_eq!(book.text(), expected);
         for wrong in [
             "++be:request:101 , a b",
             "++be:request:x , a b",
@@ -546,6 +571,42 @@ mod tests {
         assert!(
             left_out(&[0.0, 1.0])[0].ends_with('x') || left_out(&[0.0, 1.0])[0].ends_with("xy")
         );
+    }
+
+    #[test]
+    fn a_phrase_promises_by_its_topic_and_by_who_approved_of_it() {
+        let book = "++be::80 , which is kind\n++be::20 , which helps the fox\n++be , which is new";
+        let book = Phrasebook::parse(book).unwrap();
+        let check = |before: &str, clause: &str, expected: Option<f32>| {
+            // Beside another, of another stem.
+            let pairs = [("Six came", ", which is new"), (before, clause)];
+            let found = book.promises(&Topics, &pairs).unwrap()[1];
+            let near = found
+                .zip(expected)
+                .is_none_or(|(a, b)| (a - b).abs() < 1e-5);
+            assert!(
+                near && found.is_some() == expected.is_some(),
+                "{clause} {found:?}"
+            );
+        };
+        let odds = 4f32.ln();
+        check(
+            "One came",
+            ", which is kind",
+            Some(ABOUT + ELSEWHERE * odds),
+        );
+        check("Max came", ", Which is kind", Some(ELSEWHERE * odds));
+        check(
+            "Max came",
+            ", which helps the fox",
+            Some(ABOUT - ELSEWHERE * odds),
+        );
+        check(
+            "One came",
+            ", which is new",
+            Some(ABOUT + ELSEWHERE * log_odds(UNKNOWN)),
+        );
+        check("One came", ", which is old", None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use visa_nn::{Decoder, Tokenizer, WeightType};
 use visa_score::protected_spans;
 use visa_values::{Profile, Target};
 
-use super::ask::{BASE, ELSEWHERE, context};
+use super::ask::{BASE, READ, context};
 use super::*;
 use crate::acts::Acts;
 use crate::backend::Sensible;
@@ -226,6 +226,9 @@ fn clauses_of_two_who_ask_together_are_those_of_each_alone() {
     assert_eq!(writer.write(&[]).unwrap(), []);
 }
 
+/// The sense that is read of everything.
+const READS: f32 = 0.5;
+
 /// Reads that every sentence performs these acts, and that all makes sense; counts how often it is asked.
 #[derive(Debug)]
 struct Performs(Acts, Arc<AtomicUsize>);
@@ -237,7 +240,7 @@ impl Sensible for Performs {
     }
 
     fn sense(&self, pairs: &[(&str, &str)]) -> Result<Vec<f32>> {
-        Ok(vec![0.0; pairs.len()])
+        Ok(vec![READS; pairs.len()])
     }
 
     fn about(&self, texts: &[&str]) -> Result<Vec<Arc<[f32]>>> {
@@ -256,18 +259,21 @@ fn asker(dir: &Path, book: &str, acts: Acts, asks: &Arc<AtomicUsize>) -> Asker {
 }
 
 #[test]
-fn what_readers_liked_elsewhere_counts_beside_what_is_read() {
+fn what_a_phrase_promises_counts_beside_what_is_read() {
     let dir = tempfile::tempdir().unwrap();
     testing::rewriter(dir.path());
-    let book = "++be::80 , which is kind\n++be::20 , which is nice\n++be , which is new";
-    let asker = asker(dir.path(), book, Acts::ALL, &Arc::default());
-    let pairs = [", which is kind", ", which is nice", ", which is new"].map(|c| ("A b", c));
-    let odds = 4f32.ln();
-    let expected = [BASE + ELSEWHERE * odds, BASE - ELSEWHERE * odds, 0.0];
+    let book = "++be::80 , which is kind\n++be::20 , which is nice";
+    let asks = Arc::default();
+    let asker = asker(dir.path(), book, Acts::ALL, &asks);
+    let pairs = [", which is kind", ", which is nice", ", which is old"].map(|c| ("A b", c));
+    let book = asker.book().unwrap();
+    let promised = book.promises(&Performs(Acts::ALL, asks), &pairs).unwrap();
     let read = asker.sense().unwrap().sense(&pairs).unwrap();
-    for (found, wanted) in read.iter().zip(expected) {
+    for (found, promised) in read[..2].iter().zip(promised) {
+        let wanted = BASE + READ * READS + promised.unwrap();
         assert!((found - wanted).abs() < 1e-5, "{found} {wanted}");
     }
+    assert_eq!(read[2], READS);
 }
 
 #[test]
@@ -295,6 +301,60 @@ fn a_sentence_is_asked_for_what_suits_its_act() {
     assert_eq!(check(None, &[-1.0; 10], true), 0);
 }
 
+/// Reads praise in sentences that end in what is good, blame in those that end in what is dull, both in what is odd.
+#[derive(Debug)]
+struct Moods;
+
+impl Sensible for Moods {
+    fn acts(&self, before: &[&str]) -> Result<Vec<Acts>> {
+        let act = |before: &&str| match before.rsplit(' ').next() {
+            Some("good") => Acts::parse("film-praised"),
+            Some("dull") => Acts::parse("film-blamed"),
+            _ => Acts::parse("film-praised+film-blamed"),
+        };
+        Ok(before.iter().map(|b| act(b).unwrap()).collect())
+    }
+
+    fn sense(&self, pairs: &[(&str, &str)]) -> Result<Vec<f32>> {
+        Ok(vec![0.0; pairs.len()])
+    }
+
+    fn about(&self, texts: &[&str]) -> Result<Vec<Arc<[f32]>>> {
+        Ok(texts.iter().map(|_| Arc::from([1.0])).collect())
+    }
+}
+
+#[test]
+fn a_remark_has_the_mood_of_most_sentences() {
+    let dir = tempfile::tempdir().unwrap();
+    testing::rewriter(dir.path());
+    let book = "++be:film-praised , which is kind";
+    let tokenizer = Tokenizer::load(dir.path()).unwrap();
+    let decoder = Decoder::load(dir.path(), &Device::Cpu).unwrap();
+    let asker = Asker::new(tokenizer, decoder.config())
+        .unwrap()
+        .with_book(Some(Phrasebook::parse(book).unwrap()))
+        .with_sense(Some(Arc::new(Moods)));
+    let mut wish = [0.0; 10];
+    wish[8] = 0.9;
+    let check = |text: &str, expected: &[bool]| {
+        let places = editable(text);
+        let asked: Vec<bool> = (places.iter())
+            .map(|place| asker.ask(text, place, &wish, MAX_CLAUSE).unwrap().is_some())
+            .collect();
+        assert_eq!(asked, expected, "{text}");
+    };
+    let (good, dull, odd) = (
+        "I found the first film good.",
+        "I found the second film dull.",
+        "I found the third film odd.",
+    );
+    check(&format!("{good} {odd}"), &[true, true]);
+    check(&format!("{dull} {odd}"), &[false, false]);
+    check(&format!("{good} {dull} {odd}"), &[true, false, true]);
+    check(&format!("{good} {dull} {odd} {dull}"), &[false; 4]);
+}
+
 #[test]
 fn many_sentences_are_read_at_once() {
     let dir = tempfile::tempdir().unwrap();
@@ -307,7 +367,6 @@ fn many_sentences_are_read_at_once() {
     let mut wish = [0.0; 10];
     wish[8] = 0.9;
     for _ in 0..2 {
-        asker.read_stems(TEXT, &places).unwrap();
         for place in &places {
             let asked = asker.ask(TEXT, place, &wish, MAX_CLAUSE).unwrap();
             assert!(asked.is_some());
