@@ -164,6 +164,7 @@ impl<'a> EmbeddedBackend<'a> {
             max_tokens: self.options.max_clause + AFTER_LIMIT,
             ..SampleOptions::default()
         };
+        self.asker.read_stems(text, places)?;
         let (mut owners, mut requests) = (Vec::new(), Vec::new());
         for (place, edit) in places.iter().enumerate() {
             let max_clause = self.options.max_clause;

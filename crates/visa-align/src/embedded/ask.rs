@@ -1,18 +1,17 @@
 //! A sentence and a wish → what the decoder is asked, and under which shield. Training asks by the same code, so that
 //! what is learned is what is used.
 
-use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use visa_nn::{DecoderConfig, Tokenizer};
 
 use super::book::{Phrasebook, Place};
-use crate::acts::{self, Acts};
+use crate::acts::Acts;
 use crate::backend::Sensible;
 use crate::error::{AlignError, Result};
 use crate::format::Marks;
-use crate::shield::{ClauseShield, ClauseVocab, Edit, Editable, Phrases, editable};
+use crate::shield::{ClauseShield, ClauseVocab, Edit, Editable, Phrases};
 
 /// How a clause may begin. What begins otherwise leans on the last word ("a friend | of women", "from 9 to 12 | years",
 /// "28 minutes | to the door") and changes what the sentence says.
@@ -167,23 +166,16 @@ impl Asker {
         self.sense.as_ref()
     }
 
-    /// What is read of a place, of whose acts those are left that suit the mood of the text: a remark that is glad of something is absurd
-    /// where the rest is sorry, and what a sentence does is read worse than what most of them do.
-    fn stem(&self, sense: &dyn Sensible, text: &str, edit: &Editable) -> Result<Option<Stem>> {
-        let places = editable(text);
-        let mut befores: Vec<Arc<str>> = places.iter().map(|edit| before(text, edit)).collect();
-        befores.push(before(text, edit));
-        let mut stems = self.stems(sense, &befores)?;
-        let Some(mut stem) = stems.pop() else {
-            return Ok(None);
-        };
-        let many = |of: Acts| stems.iter().filter(|s| !(s.acts & of).is_empty()).count();
-        stem.acts = match many(acts::GLAD).cmp(&many(acts::SORRY)) {
-            Ordering::Less => stem.acts.without(acts::GLAD),
-            Ordering::Equal => stem.acts,
-            Ordering::Greater => stem.acts.without(acts::SORRY),
-        };
-        Ok(Some(stem))
+    /// Reads what the sentences at these places do and are about in one batch, so that [`Self::ask`] finds it read.
+    ///
+    /// # Errors
+    /// A failure of the sense reader.
+    pub fn read_stems(&self, text: &str, places: &[Editable]) -> Result<()> {
+        if let (Some(_), Some(sense)) = (&self.book, &self.sense) {
+            let befores: Vec<Arc<str>> = places.iter().map(|edit| before(text, edit)).collect();
+            self.stems(sense.as_ref(), &befores)?;
+        }
+        Ok(())
     }
 
     /// What is read of each text up to the end of a stem.
@@ -224,7 +216,8 @@ impl Asker {
         let Some(sense) = self.sense.as_deref() else {
             return book.phrases(&self.tokenizer, wish, &place, None);
         };
-        let Some(stem) = self.stem(sense, text, edit)? else {
+        let stems = self.stems(sense, &[before(text, edit)])?;
+        let Some(stem) = stems.first() else {
             return Ok(None);
         };
         place.acts = stem.acts;
@@ -388,6 +381,7 @@ pub(super) fn context(text: &str, at: usize, most: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shield::editable;
 
     #[test]
     fn clauses_join_their_sentence() {
