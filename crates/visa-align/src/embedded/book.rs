@@ -324,7 +324,7 @@ impl Phrasebook {
     }
 
     /// The phrases that may stand at a place and speak a wish: some of its values, its way, and no other. Where somebody reads what
-    /// texts are about, the [few](OPENED) that promise most. `None` if there is none. The tokenizer is the same in each call.
+    /// texts are about, the few that promise most. `None` if there is none. The tokenizer is the same in each call.
     ///
     /// # Errors
     /// A phrase that the tokenizer cannot encode; a failure of the reader.
